@@ -1,0 +1,67 @@
+"""Operators that ONNX Runtime has whole and PyTorch does not: each runs as PyTorch here and is exported as one node.
+
+Written out by hand because ONNX Runtime does not fuse them for WebGPU, where every node is a dispatch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from autogaze_export.model import RMSNorm
+
+
+def silu(x: Tensor) -> Tensor:
+    """x · sigmoid(x)."""
+    if torch.onnx.is_in_onnx_export():
+        return node("com.microsoft::QuickGelu", x, x, alpha=1.0)
+    return F.silu(x)
+
+
+def rms_norm(x: Tensor, norm: RMSNorm) -> Tensor:
+    """x / rms(x) · weight over the last axis."""
+    if torch.onnx.is_in_onnx_export():
+        return node("SimplifiedLayerNormalization", x, x, norm.weight, axis=-1, epsilon=norm.eps, stash_type=1)
+    return norm(x)  # type: ignore[no-any-return]
+
+
+def skip_rms_norm(x: Tensor, branch: Tensor, norm: RMSNorm) -> tuple[Tensor, Tensor]:
+    """The residual sum x + branch, and its rms_norm."""
+    if torch.onnx.is_in_onnx_export():
+        normed, _, _, total = torch.onnx.ops.symbolic_multi_out(
+            "com.microsoft::SkipSimplifiedLayerNormalization",
+            (x, branch, norm.weight),
+            {"epsilon": norm.eps},
+            dtypes=(x.dtype,) * 4,
+            shapes=(x.shape, (1,), (1,), x.shape),
+            version=1,
+        )
+        return total, normed
+    x = x + branch
+    return x, norm(x)
+
+
+def write_slots(cache: Tensor, new: Tensor, slots: Tensor, axis: int) -> Tensor:
+    """Replace the entries `slots` (int32 [S]) of an axis of cache by new; in place, where the runtime gives both one buffer."""
+    if torch.onnx.is_in_onnx_export():
+        shape = [1] * new.dim()
+        shape[axis] = -1
+        return node("ScatterElements", cache, cache, slots.view(shape).expand(new.shape), new, axis=axis)
+    return cache.index_copy_(axis, slots.long(), new)
+
+
+def take(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """The entries `index` (int32 [n]) of an axis of x; the exporter's own index_select would take its index through int64."""
+    if torch.onnx.is_in_onnx_export():
+        shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+        return torch.onnx.ops.symbolic("Gather", (x, index), {"axis": axis}, dtype=x.dtype, shape=shape)
+    return x.index_select(axis, index)
+
+
+def node(operator: str, like: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor:
+    """One ONNX node whose result has the dtype and shape of `like`."""
+    version = 1 if "::" in operator else None
+    return torch.onnx.ops.symbolic(operator, inputs, attributes, dtype=like.dtype, shape=like.shape, version=version)

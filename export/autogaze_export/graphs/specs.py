@@ -1,0 +1,182 @@
+"""What each graph takes and gives, as data: names, dtypes, dims by name, and what is written in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from autogaze_export.graphs.cache import Grow, Shift
+from autogaze_export.graphs.encode import Encode
+from autogaze_export.graphs.paint import Paint, PaintRows
+from autogaze_export.graphs.prepare import Prepare, PrepareTiled
+from autogaze_export.graphs.step import StepFirst, StepNext
+from autogaze_export.model import AutoGaze
+from autogaze_web.config import ModelConfig
+
+Dim = int | str  # a size, the name of one, or "14*name"
+Shape = tuple[Dim, ...]
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input: its dtype and its dims; `group` is the argument of forward that it is an element of, where that is a list."""
+
+    dtype: str
+    shape: Shape
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One graph to export."""
+
+    name: str
+    module: Callable[[AutoGaze], nn.Module]
+    inputs: dict[str, Port]
+    outputs: tuple[str, ...]
+    in_place: tuple[str, ...] = ()  # inputs whose buffer the output `next.NAME` shares
+    weights: bool = False  # whether it needs the checkpoint
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a configuration that shapes are made of."""
+
+    config: ModelConfig
+    caches: dict[str, Port] = field(init=False)
+
+    def __post_init__(self) -> None:
+        c = self.config
+        caches = {}
+        for layer in range(c.layers):
+            caches[f"key_{layer}"] = Port("float32", ("batch", c.heads, c.head_dim, "capacity"), "caches")
+            caches[f"value_{layer}"] = Port("float32", ("batch", c.heads, "capacity", c.head_dim), "caches")
+        object.__setattr__(self, "caches", caches)
+
+    @property
+    def cells(self) -> int:
+        return self.config.cells_each_frame
+
+    def ranges(self, group: str, axis: str) -> dict[str, Port]:
+        """One input a scale: the pixel ranges of the rows or columns of cells of the whole frame."""
+        return {f"{group}_{grid}": Port("float32", (f"{grid}*{axis}", 2), group) for grid in self.config.layout.grids}
+
+
+def graph_specs(config: ModelConfig) -> list[GraphSpec]:
+    """Every graph of a configuration."""
+    sizes = Sizes(config)
+    return [*prepare_specs(config), encode_spec(config), *step_specs(sizes), *cache_specs(sizes), *paint_specs(sizes)]
+
+
+def prepare_specs(config: ModelConfig) -> list[GraphSpec]:
+    tile, patch, blocks = config.input_size, config.patch, config.input_size // config.patch
+    frame = {"frame": Port("uint8", ("height", "width", "channels"))}
+
+    def resize(columns: Dim, rows: Dim) -> dict[str, Port]:
+        return {
+            "column_index": Port("int32", (columns, "column_window")),
+            "column_weights": Port("float32", (columns, 2 * patch, "column_window")),
+            "row_index": Port("int32", (rows, "row_window")),
+            "row_weights": Port("float32", (rows, 2 * patch, "row_window")),
+            "levels": Port("float32", (3 * 256,)),
+        }
+
+    bicubic = {
+        "bicubic_rows": Port("float32", (tile, f"{patch}*row_blocks")),
+        "bicubic_columns": Port("float32", (f"{patch}*column_blocks", tile)),
+    }
+    tiled = resize(f"{blocks}*tile_columns", f"{blocks}*tile_rows")
+    return [
+        GraphSpec("prepare", lambda n: Prepare(n.config), frame | resize("column_blocks", "row_blocks") | bicubic, ("tiles",)),
+        GraphSpec("prepare_tiled", lambda n: PrepareTiled(n.config), frame | tiled, ("tiles",)),
+    ]
+
+
+def encode_spec(config: ModelConfig) -> GraphSpec:
+    tile, side = config.input_size, config.input_size // config.patch
+    inputs = {
+        "tiles": Port("float32", ("tiles", 3, tile, tile)),
+        "tile_index": Port("int32", ("batch",)),
+        "past": Port("float32", ("batch", config.vision_hidden, config.trunk_temporal_kernel - 1, side, side)),
+    }
+    return GraphSpec("encode", Encode, inputs, ("vision", "next.past"), weights=True)
+
+
+def step_specs(sizes: Sizes) -> list[GraphSpec]:
+    c = sizes.config
+    block = {"block_ids": Port("int32", ("batch", c.slots)), "block_valid": Port("int32", ("batch", c.slots))}
+    frame = {"emitted": Port("float32", ("batch", sizes.cells)), "finished": Port("float32", ("batch", 1)), "remaining": Port("int32", (1,))}
+    count, slot = {"count": Port("int32", ("batch", 1))}, {"slot": Port("int32", (1,))}
+    tables = {
+        "cos": Port("float32", ("positions", c.head_dim // 2)),
+        "sin": Port("float32", ("positions", c.head_dim // 2)),
+        "slot_index": Port("float32", ("capacity",)),
+    }
+    key_valid, threshold = {"key_valid": Port("float32", ("batch", "capacity"))}, {"threshold": Port("float32", (1,))}
+    vision = {"vision": Port("float32", ("batch", c.connector_tokens, c.hidden))}
+    choice = ("next.block_ids", "next.block_valid", "probs", "task_loss", "stop")
+    after = ("next.emitted", "next.finished", "next.remaining", "next.count")
+    caches = ("next.key_valid", *(f"next.{name}" for name in sizes.caches))
+    in_place = ("key_valid", *sizes.caches)
+    first = vision | block | tables | key_valid | count | slot | {"remaining": frame["remaining"]} | threshold | sizes.caches
+    anchor = {"anchor": Port("int32", ("batch", 1))}
+    following = block | frame | count | anchor | slot | {"frame_slot": Port("float32", (1,))} | tables | key_valid | threshold | sizes.caches
+    return [
+        GraphSpec(
+            "step_first",
+            StepFirst,
+            first,
+            (*choice, *after, "next.anchor", "next.slot", "next.frame_slot", *caches),
+            in_place,
+            weights=True,
+        ),
+        GraphSpec("step_next", StepNext, following, (*choice, *after, "next.slot", *caches), in_place, weights=True),
+    ]
+
+
+def cache_specs(sizes: Sizes) -> list[GraphSpec]:
+    c = sizes.config
+    caches = tuple(f"next.{name}" for name in sizes.caches)
+    key_valid = {"key_valid": Port("float32", ("batch", "capacity"))}
+    more = {
+        "more_valid": Port("float32", ("batch", "more")),
+        "more_keys": Port("float32", ("batch", c.heads, c.head_dim, "more")),
+        "more_values": Port("float32", ("batch", c.heads, "more", c.head_dim)),
+    }
+    shift = key_valid | {
+        "count": Port("int32", ("batch", 1)),
+        "slot": Port("int32", (1,)),
+        "dropped": Port("int32", (1,)),
+        "cos": Port("float32", ("positions", c.head_dim // 2)),
+        "sin": Port("float32", ("positions", c.head_dim // 2)),
+        "slot_index": Port("float32", ("capacity",)),
+    }
+    return [
+        GraphSpec("grow", lambda _: Grow(), key_valid | sizes.caches | more, ("next.key_valid", *caches)),
+        GraphSpec("shift", lambda _: Shift(), shift | sizes.caches, ("next.count", "next.slot", "next.key_valid", *caches)),
+    ]
+
+
+def paint_specs(sizes: Sizes) -> list[GraphSpec]:
+    picture = {
+        "frame": Port("uint8", ("height", "width", "channels")),
+        "canvas": Port("uint8", ("height", "width", 4)),
+        "emitted": Port("float32", ("tile_rows", "tile_columns", sizes.cells)),
+        "ys": Port("float32", ("height",)),
+        "xs": Port("float32", ("width",)),
+    }
+    regions = sizes.ranges("rows", "tile_rows") | sizes.ranges("columns", "tile_columns")
+    miniatures = sizes.ranges("panel_rows", "tile_rows") | sizes.ranges("panel_columns", "tile_columns") | {"strip": Port("float32", (1, 2))}
+    palette = {"palette": Port("float32", (2 + 2 * len(sizes.config.scales), 3))}
+    output = {name: Port("float32", (1,)) for name in ("keyframe", "white")}
+    panel = {name: Port("float32", (1,)) for name in ("opacity", "ground", "outside")}
+    outputs = ("mask_panel", "output_panel", "next.canvas", "row_stats")
+    overlay, bands = picture | regions | palette | output | panel, picture | regions | miniatures | palette | output
+    return [
+        GraphSpec("paint", lambda n: Paint(n.config, False), overlay, outputs),
+        GraphSpec("paint_deduplicated", lambda n: Paint(n.config, True), overlay, outputs),
+        GraphSpec("paint_rows", lambda n: PaintRows(n.config, False), bands, outputs),
+        GraphSpec("paint_rows_deduplicated", lambda n: PaintRows(n.config, True), bands, outputs),
+    ]

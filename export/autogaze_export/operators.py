@@ -1,0 +1,88 @@
+"""Which operators ONNX Runtime Web 1.30 runs on WebGPU, as data, and a lint that holds a graph to them.
+
+Measured with one-operator models on its native WebGPU execution provider. An operator outside the table lands on the CPU, which costs a
+round trip in the middle of a graph; a few are worse, and fail when they are run. int64 is a CPU type there, but for constants and for
+the indices that ArgMax gives to a Scatter or Gather.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from autogaze_web.checkpoint import Checkpoint
+
+F, I, U, B, L = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT32, onnx.TensorProto.UINT8, onnx.TensorProto.BOOL, onnx.TensorProto.INT64)
+NAMES = {F: "float32", I: "int32", U: "uint8", B: "bool", L: "int64"}
+FREE = {F, I, U, B}  # operators that only rename a buffer take any type
+
+# Operator -> types of its first input that run on the GPU.
+ON_GPU: dict[str, set[int]] = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Where", "Concat", "Transpose", "Expand", "Tile"), {F, I}),
+    **dict.fromkeys(("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"), {F, I}),
+    **dict.fromkeys(("ReduceSum", "ReduceMax", "ReduceMin", "CumSum", "Max", "Min", "Clip"), {F, I}),
+    **dict.fromkeys(("Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"), {F, I}),
+    **dict.fromkeys(("Conv", "MatMul", "Gemm", "Einsum", "Softmax", "LayerNormalization", "Floor", "Ceil", "Sqrt", "Exp", "Pow", "Tanh"), {F}),
+    **dict.fromkeys(("Relu", "Sigmoid", "Erf", "Gelu", "Reciprocal", "Slice", "Split", "Pad", "TopK", "ArgMax", "ReduceMean"), {F}),
+    **dict.fromkeys(("SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "QuickGelu", "FusedMatMul", "FusedConv"), {F}),
+    **dict.fromkeys(("MultiHeadAttention", "GroupQueryAttention", "RotaryEmbedding", "MatMulNBits", "FusedGemm"), {F}),
+    **dict.fromkeys(("And", "Or", "Not"), {B}),
+    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Cast"), FREE),
+}
+# Placed on the GPU and then failing there, whatever the type: (operator, attribute) -> value that is wrong.
+FAILS = {("Resize", "antialias"): 1}
+CONTROL_FLOW = {"If", "Loop", "Scan"}
+INDEX_INPUT = {"Gather": 1, "GatherElements": 1, "GatherND": 1, "ScatterElements": 1, "ScatterND": 1}
+
+
+def lint(model: onnx.ModelProto, checkpoint: Checkpoint, shapes: Mapping[str, list[int]]) -> list[str]:
+    """What would keep the graph from running on WebGPU alone once its dims are fixed to `shapes`; empty where nothing would."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for value in fixed.graph.input:
+        for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True):
+            dim.dim_value = size
+    return list(complaints(folded(fixed, checkpoint).graph))
+
+
+def folded(model: onnx.ModelProto, checkpoint: Checkpoint) -> onnx.ModelProto:
+    """The model as ONNX Runtime runs it: shapes inferred and constants folded, which leaves nothing of the arithmetic on shapes."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    bound = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    values = [np.frombuffer(checkpoint.weights(t.name), dtype=np.float32).reshape(tuple(t.dims)) for t in bound]
+    if bound:
+        options.add_external_initializers([t.name for t in bound], [onnxruntime.OrtValue.ortvalue_from_numpy(v) for v in values])
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.shape_inference.infer_shapes(onnx.load(options.optimized_model_filepath))
+
+
+def complaints(graph: onnx.GraphProto) -> Iterator[str]:
+    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output, *graph.value_info)}
+    constants = {tensor.name for tensor in graph.initializer}
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    indices = {node.output[0] for node in graph.node if node.op_type == "ArgMax"}
+    for node in graph.node:
+        name = node.op_type
+        if name in CONTROL_FLOW:
+            yield f"{name} runs its condition on the CPU"
+        elif name not in ON_GPU:
+            yield f"{name} has no WebGPU kernel"
+        elif types.get(node.input[0]) not in ON_GPU[name]:
+            yield f"{name} of {NAMES.get(types.get(node.input[0], 0), 'an unknown type')} runs on the CPU"
+        for attribute in node.attribute:
+            if FAILS.get((name, attribute.name)) == attribute.i:
+                yield f"{name} with {attribute.name} fails when it is run"
+        if name == "Cast" and L in (types.get(node.input[0]), types.get(node.output[0])):
+            yield "Cast from or to int64 runs on the CPU"
+        for position, value in enumerate(node.input):
+            if types.get(value) == L and value not in constants and not (value in indices and INDEX_INPUT.get(name) == position):
+                yield f"{name} takes {value}, int64 that is computed"

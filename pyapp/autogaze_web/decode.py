@@ -1,0 +1,197 @@
+"""The decoding loop of one batch of tiles: which frame sees which caches, and what comes out of it (SEMANTICS §4).
+
+Everything that is large stays in the runtime. A frame is one call of `encode` and one loop of `step_first` and `step_next`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from autogaze_web.config import ModelConfig
+from autogaze_web.rotary import rotary_tables
+from autogaze_web.runtime import HostTensor, Runtime, Tensor, floats, ints
+
+CAPACITY_STEP = 256  # slots by which the caches grow; attention costs what the capacity is, and growing copies the caches
+POSITIONS_STEP = 2048  # rows by which the tables of angles grow
+COLLECTED = ("block_ids", "block_valid", "probs", "task_loss")
+BETWEEN_FRAMES = ("block_ids", "block_valid", "key_valid", "count", "slot")  # of a loop's state; the rest belongs to its frame
+
+
+class FrameGaze(NamedTuple):
+    """What every tile of a batch looks at in one frame; each a list a tile, of the same number of slots."""
+
+    ids: list[list[int]]  # ids within the frame, in the order chosen; the end token where not valid
+    valid: list[list[bool]]
+    probs: list[list[float]]  # of the chosen id among all cells
+    task_loss: list[list[float]]  # predicted before the slot's token is added; one a slot of the blocks, so past the budget too
+
+    @property
+    def slots(self) -> int:
+        """num_gazing_each_frame of this frame."""
+        return len(self.ids[0])
+
+    def cells(self, tile: int) -> list[int]:
+        """The valid ids of a tile."""
+        return [token for token, valid in zip(self.ids[tile], self.valid[tile], strict=True) if valid]
+
+
+@dataclass
+class Shared:
+    """What all batches of a run take, and what depends on the capacity only."""
+
+    runtime: Runtime
+    config: ModelConfig
+
+    def __post_init__(self) -> None:
+        self.capacity = self.positions = 0
+        self.tables: dict[str, Tensor] = {}
+
+    def reach(self, capacity: int) -> dict[str, Tensor]:
+        """cos, sin and slot_index for a capacity."""
+        if self.capacity != capacity:
+            self._replace({"slot_index": floats(range(capacity))})
+            self.capacity = capacity
+        if self.positions <= capacity:  # no more tokens than slots, so no position past the capacity
+            self.positions = (capacity // POSITIONS_STEP + 1) * POSITIONS_STEP
+            cos, sin = rotary_tables(self.config, self.positions)
+            self._replace({"cos": cos, "sin": sin})
+        return self.tables
+
+    def release(self) -> None:
+        """Give back every tensor."""
+        self.runtime.release(list(self.tables.values()))
+        self.__post_init__()
+
+    def _replace(self, tables: dict[str, HostTensor]) -> None:
+        self.runtime.release([self.tables[name] for name in tables if name in self.tables])
+        self.tables |= {name: self.runtime.upload(tensor) for name, tensor in tables.items()}
+
+
+class TileDecoder:
+    """Decodes a batch of tiles frame after frame; rows run in lock-step."""
+
+    def __init__(self, shared: Shared, first_tile: int, tiles: int, window: str, frames: int, threshold: float | None) -> None:
+        """Tiles first_tile … first_tile + tiles - 1 of a frame; `window` as settings.WINDOWS, of `frames` frames."""
+        self.shared, self.runtime, self.config = shared, shared.runtime, shared.config
+        self.batch, self.window, self.frames = tiles, window, frames
+        self.tile_index = self.runtime.upload(ints(range(first_tile, first_tile + tiles)))
+        self.threshold = self.runtime.upload(floats([-math.inf if threshold is None else threshold]))
+        self.capacity = 0
+        self.state: dict[str, Tensor] = {}
+        self.used = 0  # slots written
+        self.frame_slots: deque[int] = deque()  # of each frame that is still a key: what dropping it frees
+
+    def start_window(self) -> None:
+        """Forget every frame."""
+        c = self.config
+        side = c.input_size // c.patch
+        self._replace({"past": self.runtime.zeros("float32", (self.batch, c.vision_hidden, c.trunk_temporal_kernel - 1, side, side))})
+        self._forget_keys()
+
+    def _forget_keys(self) -> None:
+        """Forget what the decoder has seen. The caches keep their buffers: what is not valid is not seen."""
+        c = self.config
+        self.used = 0
+        self.frame_slots.clear()
+        if self.capacity:
+            self._replace({"key_valid": self.runtime.zeros("float32", (self.batch, self.capacity))})
+        self._replace(
+            {
+                "block_ids": self.runtime.upload(ints([c.eos_token] * self.batch * c.slots, (self.batch, c.slots))),
+                "block_valid": self.runtime.zeros("int32", (self.batch, c.slots)),
+                "count": self.runtime.zeros("int32", (self.batch, 1)),
+                "slot": self.runtime.zeros("int32", (1,)),
+            }
+        )
+
+    async def gaze(self, tiles: Tensor, budget: int) -> FrameGaze:
+        """Look at the next frame: tiles float32 [all tiles, 3, tile, tile]; at most `budget` tokens a tile."""
+        if not self.state or (self.window == "chunk16" and len(self.frame_slots) == self.frames):
+            self.start_window()
+        if len(self.frame_slots) == self.frames:
+            await self._drop_oldest_frame()
+        c = self.config
+        blocks = -(budget // -c.slots)
+        await self._reserve(c.slots + c.connector_tokens + (blocks - 1) * c.slots)
+        encoded = await self.runtime.run("encode", {"tiles": tiles, "tile_index": self.tile_index, "past": self.state["past"]})
+        self._replace({"past": encoded["next.past"]})
+        feeds = {**self.shared.reach(self.capacity), "vision": encoded["vision"], "threshold": self.threshold}
+        state = {name: tensor for name, tensor in self.state.items() if name != "past"}
+        state["remaining"] = self.runtime.upload(ints([budget]))
+        loop = await self.runtime.loop("step_first", "step_next", feeds, state, COLLECTED, "stop", blocks)
+        kept = {name for name in loop.state if name in BETWEEN_FRAMES or name in self._cache_names()}
+        self.state |= {name: loop.state[name] for name in kept}
+        self.runtime.release([encoded["vision"], *(tensor for name, tensor in loop.state.items() if name not in kept)])
+        fed = c.slots + c.connector_tokens + (len(loop.collected) - 1) * c.slots
+        self.used += fed
+        # The frame's last block enters the caches with the next frame, and goes when this one goes.
+        self.frame_slots.append(fed if self.frame_slots else fed + c.slots)
+        return join_blocks(loop.collected, self.batch, c.slots, budget)
+
+    def release(self) -> None:
+        """Give back every tensor of this batch."""
+        self.runtime.release([self.tile_index, self.threshold, *self.state.values()])
+        self.state = {}
+
+    async def _reserve(self, slots: int) -> None:
+        """Make room for so many more slots."""
+        needed = self.used + slots
+        if needed <= self.capacity:
+            return
+        c = self.config
+        capacity = -(needed // -CAPACITY_STEP) * CAPACITY_STEP
+        more = capacity - self.capacity
+        names = self._cache_names()
+        zeros = {
+            "more_valid": self.runtime.zeros("float32", (self.batch, more)),
+            "more_keys": self.runtime.zeros("float32", (self.batch, c.heads, c.head_dim, more)),
+            "more_values": self.runtime.zeros("float32", (self.batch, c.heads, more, c.head_dim)),
+        }
+        if self.capacity:
+            grown = await self.runtime.run("grow", {name: self.state[name] for name in ("key_valid", *names)} | zeros)
+            self._replace({name.removeprefix("next."): tensor for name, tensor in grown.items()})
+            self.runtime.release(list(zeros.values()))
+        else:
+            self.runtime.release(list(zeros.values()))
+            shapes = {"key": (c.heads, c.head_dim, capacity), "value": (c.heads, capacity, c.head_dim)}
+            caches = {name: self.runtime.zeros("float32", (self.batch, *shapes[name.split("_")[0]])) for name in names}
+            self._replace(caches | {"key_valid": self.runtime.zeros("float32", (self.batch, capacity))})
+        self.capacity = capacity
+
+    async def _drop_oldest_frame(self) -> None:
+        """rolling: the oldest frame's slots go, and positions begin again at the oldest frame that is left."""
+        dropped = self.frame_slots.popleft()
+        if not self.frame_slots:
+            self._forget_keys()
+            return
+        names = ("key_valid", "count", "slot", *self._cache_names())
+        count = self.runtime.upload(ints([dropped]))
+        feeds = {name: self.state[name] for name in names} | self.shared.reach(self.capacity) | {"dropped": count}
+        shifted = await self.runtime.run("shift", feeds)
+        self._replace({name.removeprefix("next."): tensor for name, tensor in shifted.items()})
+        self.runtime.release([count])
+        self.used -= dropped
+
+    def _cache_names(self) -> list[str]:
+        return [f"{kind}_{layer}" for layer in range(self.config.layers) for kind in ("key", "value")]
+
+    def _replace(self, tensors: dict[str, Tensor]) -> None:
+        self.runtime.release([self.state[name] for name in tensors if name in self.state])
+        self.state |= tensors
+
+
+def join_blocks(blocks: list[dict[str, HostTensor]], rows: int, slots: int, budget: int) -> FrameGaze:
+    """The blocks of a frame side by side, cut at the budget."""
+
+    def joined(name: str, limit: int) -> list[list[float]]:
+        return [[value for block in blocks for value in block[name].data[row * slots : (row + 1) * slots]][:limit] for row in range(rows)]
+
+    return FrameGaze(
+        ids=[[int(token) for token in row] for row in joined("block_ids", budget)],
+        valid=[[bool(flag) for flag in row] for row in joined("block_valid", budget)],
+        probs=joined("probs", budget),
+        task_loss=joined("task_loss", len(blocks) * slots),
+    )

@@ -1,0 +1,183 @@
+"""Frames in, gaze and panels out: the one pipeline of the command line, the page and the gates."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+from autogaze_web.checkpoint import Checkpoint
+from autogaze_web.decode import FrameGaze, Shared, TileDecoder
+from autogaze_web.layout import Layout
+from autogaze_web.metrics import FrameNumbers, frame_numbers
+from autogaze_web.paint import PaintSettings, paint_feeds
+from autogaze_web.runtime import HostTensor, Runtime, Tensor, floats
+from autogaze_web.settings import GazeSettings, check_paint
+from autogaze_web.target import target_tiling
+from autogaze_web.tiles import Tiling, plan_tiles, prepare_feeds
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One frame of a video, already in the runtime."""
+
+    index: int
+    time_s: float
+    width: int
+    height: int
+    pixels: Tensor  # uint8 [height, width, 3 or 4]; released by whoever made it
+
+
+class Gazer:
+    """Looks at frames one after the other. A change of size starts again, with a new tiling and a new window."""
+
+    def __init__(self, runtime: Runtime, checkpoint: Checkpoint, settings: GazeSettings) -> None:
+        self.runtime, self.checkpoint, self.config, self.settings = runtime, checkpoint, checkpoint.config, settings
+        self.frames = settings.frames_each_window(self.config)
+        self.budgets, self.threshold = settings.stop_rule(self.config)
+        self.shared = Shared(runtime, self.config)
+        self.tiling: Tiling | None = None
+        self.feeds: dict[str, Tensor] = {}
+        self.decoders: list[TileDecoder] = []
+        self.seen = 0  # frames of this size
+        self.window = -1  # number of the current window; rolling has one a size
+
+    async def gaze(self, frame: SourceFrame) -> FrameGaze:
+        """The gaze of all tiles of the next frame, row-major over tiles."""
+        if self.tiling is None or (frame.width, frame.height) != (self.tiling.width, self.tiling.height):
+            self._start(frame.width, frame.height)
+        assert self.tiling is not None
+        if self.seen == 0 or (self.settings.window == "chunk16" and self.seen % self.frames == 0):
+            self.window += 1
+        graph = "prepare_tiled" if self.tiling.mode == "tiled" else "prepare"
+        tiles = (await self.runtime.run(graph, {"frame": frame.pixels, **self.feeds}))["tiles"]
+        budget = self.budgets[self.seen % self.frames]
+        parts = [await decoder.gaze(tiles, budget) for decoder in self.decoders]
+        self.runtime.release([tiles])
+        self.seen += 1
+        return join_tiles(parts, self.config.eos_token)
+
+    def release(self) -> None:
+        """Give back every tensor."""
+        for decoder in self.decoders:
+            decoder.release()
+        self.shared.release()
+        self.runtime.release(list(self.feeds.values()))
+        self.decoders, self.feeds, self.tiling = [], {}, None
+
+    def _start(self, width: int, height: int) -> None:
+        self.release()
+        if self.settings.target_scales is not None:
+            self.tiling = target_tiling(self.settings, width, height, self.config)
+        else:
+            self.tiling = plan_tiles(self.settings.mode, width, height, self.config)
+        feeds = prepare_feeds(self.tiling, self.config, self.checkpoint.preprocessor)
+        self.feeds = {name: self.runtime.upload(tensor) for name, tensor in feeds.items()}
+        batch = self.settings.tile_batch or self.tiling.tiles
+        self.decoders = [
+            TileDecoder(self.shared, first, min(batch, self.tiling.tiles - first), self.settings.window, self.frames, self.threshold)
+            for first in range(0, self.tiling.tiles, batch)
+        ]
+        self.seen = 0
+
+
+def join_tiles(parts: Iterable[FrameGaze], end_token: int) -> FrameGaze:
+    """The batches of a frame as one; padded to the longest, as if all tiles had run in lock-step."""
+    rows = [row for part in parts for row in zip(part.ids, part.valid, part.probs, part.task_loss, strict=True)]
+    slots, losses = max(len(row[0]) for row in rows), max(len(row[3]) for row in rows)
+    return FrameGaze(
+        ids=[row[0] + [end_token] * (slots - len(row[0])) for row in rows],
+        valid=[row[1] + [False] * (slots - len(row[1])) for row in rows],
+        probs=[row[2] + [0.0] * (slots - len(row[2])) for row in rows],
+        task_loss=[row[3] + [0.0] * (losses - len(row[3])) for row in rows],
+    )
+
+
+@dataclass(frozen=True)
+class Panels:
+    """The painted frame; tensors uint8 [height, width, 4], to be released by who takes them."""
+
+    mask: Tensor
+    output: Tensor
+    numbers: FrameNumbers
+    keyframe: bool
+
+
+class Painter:
+    """Paints frames one after the other, keeping the canvas."""
+
+    def __init__(self, runtime: Runtime, layout: Layout, settings: PaintSettings) -> None:
+        self.runtime, self.layout, self.settings = runtime, layout, check_paint(settings)
+        self.tiling: Tiling | None = None
+        self.feeds: dict[str, Tensor] = {}
+        self.canvas: Tensor | None = None
+        self.painted = 0  # frames since the canvas began
+
+    async def paint(self, frame: SourceFrame, tiling: Tiling, gaze: FrameGaze) -> Panels:
+        """Draw a frame and what was looked at in it."""
+        if self.tiling != tiling:
+            self._start(tiling)
+        period = self.settings.keyframe_duration
+        keyframe = self.painted == 0 or (period > 0 and self.painted % period == 0)
+        whole = keyframe or self.settings.output_mode == "full-blend"
+        emitted = self.runtime.upload(emitted_cells(gaze, tiling, self.layout.cells))
+        flag = self.runtime.upload(floats([1.0 if whole else 0.0]))
+        assert self.canvas is not None
+        feeds = {"frame": frame.pixels, "canvas": self.canvas, "emitted": emitted, "keyframe": flag, **self.feeds}
+        painted = await self.runtime.run(self.settings.graph, feeds)
+        (stats,) = await self.runtime.read([painted["row_stats"]])
+        self.runtime.release([emitted, flag, self.canvas, painted["row_stats"]])
+        self.canvas = painted["next.canvas"]
+        self.painted += 1
+        numbers = frame_numbers([int(value) for value in stats.data], tiling.width, tiling.height, whole)
+        return Panels(painted["mask_panel"], painted["output_panel"], numbers, whole)
+
+    def release(self) -> None:
+        """Give back every tensor."""
+        self.runtime.release([*self.feeds.values(), *([self.canvas] if self.canvas is not None else [])])
+        self.feeds, self.canvas, self.tiling, self.painted = {}, None, None, 0
+
+    def _start(self, tiling: Tiling) -> None:
+        self.release()
+        self.tiling = tiling
+        self.feeds = {name: self.runtime.upload(tensor) for name, tensor in paint_feeds(tiling, self.layout, self.settings).items()}
+        self.canvas = self.runtime.zeros("uint8", (tiling.height, tiling.width, 4))
+
+
+def emitted_cells(gaze: FrameGaze, tiling: Tiling, cells: int) -> HostTensor:
+    """float32 [tile rows, tile columns, cells]: 1 for the cells looked at."""
+    emitted = array("f", bytes(4 * tiling.tiles * cells))
+    for tile in range(tiling.tiles):
+        for token in gaze.cells(tile):
+            emitted[tile * cells + token] = 1.0
+    return HostTensor(emitted, "float32", (tiling.rows, tiling.columns, cells))
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """One frame, looked at and painted."""
+
+    frame: SourceFrame
+    window: int
+    tiling: Tiling
+    gaze: FrameGaze
+    panels: Panels
+    tokens_by_scale: list[int]  # valid tokens of all tiles
+
+
+async def render(frames: AsyncIterator[SourceFrame], gazer: Gazer, painter: Painter) -> AsyncIterator[FrameResult]:
+    """Look at every frame and paint it, one at a time: nothing but the caches, the canvas and one frame is held."""
+    async for frame in frames:
+        gaze = await gazer.gaze(frame)
+        assert gazer.tiling is not None
+        panels = await painter.paint(frame, gazer.tiling, gaze)
+        yield FrameResult(frame, gazer.window, gazer.tiling, gaze, panels, tokens_by_scale(gaze, painter.layout))
+
+
+def tokens_by_scale(gaze: FrameGaze, layout: Layout) -> list[int]:
+    """Valid tokens of all tiles, by scale."""
+    counts = [0] * len(layout.grids)
+    for tile in range(len(gaze.ids)):
+        for token in gaze.cells(tile):
+            counts[layout.locate(token)[0]] += 1
+    return counts

@@ -1,0 +1,84 @@
+"""What computes: the interface between the plain-Python pipeline and ONNX Runtime, native or in the browser.
+
+A tensor is opaque: the pipeline holds it, feeds it and releases it, and never looks inside. An output named `next.NAME` is the state
+that a later run takes as its input NAME; the graph's manifest names those that are written in place, into the buffer of NAME itself.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+TYPECODES = {"float32": "f", "int32": "i", "uint8": "B"}  # dtypes that cross the interface, and how array holds them
+
+
+@dataclass(frozen=True)
+class HostTensor:
+    """Numbers on their way to the runtime or back: flat data in row-major order, and the shape."""
+
+    data: array[float] | array[int] | bytes | memoryview
+    dtype: str  # a key of TYPECODES
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in TYPECODES:
+            raise ValueError(f"dtype {self.dtype} does not cross to the runtime; these do: {', '.join(TYPECODES)}")
+        if memoryview(self.data).nbytes != prod(self.shape) * array(TYPECODES[self.dtype]).itemsize:
+            raise ValueError(f"{memoryview(self.data).nbytes} bytes do not fill {self.dtype} {list(self.shape)}")
+
+
+def floats(values: Sequence[float], shape: tuple[int, ...] | None = None) -> HostTensor:
+    """float32 of the given shape; one axis where none is given."""
+    return HostTensor(array("f", values), "float32", shape or (len(values),))
+
+
+def ints(values: Sequence[int], shape: tuple[int, ...] | None = None) -> HostTensor:
+    """int32 of the given shape; one axis where none is given."""
+    return HostTensor(array("i", values), "int32", shape or (len(values),))
+
+
+class Tensor(Protocol):
+    """A handle of the runtime: an OrtValue, a GPU buffer, a typed array. Nothing here is to be used."""
+
+
+@dataclass
+class Loop:
+    """What a loop of runs gives: the state after the last, and the small outputs of every run, on the host."""
+
+    state: dict[str, Tensor]  # by NAME, without "next."
+    collected: list[dict[str, HostTensor]]
+
+
+class Runtime(Protocol):
+    """Runs graphs by name. Runs and reads are awaited; there is never more than one at a time."""
+
+    @property
+    def backend(self) -> str:
+        """What computes, for a person: "onnxruntime 1.30 cpu"."""
+
+    def upload(self, tensor: HostTensor) -> Tensor:
+        """A tensor of the runtime with these numbers."""
+
+    def zeros(self, dtype: str, shape: tuple[int, ...]) -> Tensor:
+        """A tensor of zeros."""
+
+    async def run(self, graph: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run a graph once; -> its outputs by name, `next.` included. The caller releases what it does not keep."""
+
+    async def loop(
+        self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
+    ) -> Loop:
+        """Run `first` once, then `then` until the output `flag` (int32 [1]) is not 0, at most `limit` runs in all.
+
+        `feeds` stay the same; `state` is replaced after each run by the run's `next.` outputs and belongs to the loop: what a run
+        replaces is released. `collect` names outputs, of the state or not, that come back to the host from every run, in one read.
+        """
+
+    async def read(self, tensors: Sequence[Tensor]) -> list[HostTensor]:
+        """Copy tensors to the host, all in one round trip."""
+
+    def release(self, tensors: Sequence[Tensor]) -> None:
+        """Give back the memory of tensors; they must not be used again."""

@@ -1,0 +1,45 @@
+"""What was looked at, written down: a JSON document that is streamed, one frame after another (docs/api.md describes it)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Protocol
+
+from autogaze_web.decode import FrameGaze
+
+SCHEMA = "autogaze-trace/1"
+
+
+class TextSink(Protocol):
+    """A file open for writing, or whatever takes text."""
+
+    def write(self, text: str, /) -> object: ...
+
+
+class TraceWriter:
+    """Writes a trace as frames come; what it holds does not grow with their number."""
+
+    def __init__(self, sink: TextSink, head: Mapping[str, object]) -> None:
+        """head: what is known before the first frame; JSON values."""
+        self.sink, self.frames = sink, 0
+        opening = json.dumps({"schema": SCHEMA, **head}, allow_nan=False)
+        sink.write(opening[:-1] + ', "frames": [')
+
+    def add(self, index: int, time_s: float, window: int, gaze: FrameGaze) -> None:
+        """One frame: its index and time in the video, the window it belongs to, and the gaze of all its tiles."""
+        frame = {
+            "index": index,
+            "time_s": round(time_s, 6),
+            "window": window,
+            "num_gazing": gaze.slots,
+            "ids": gaze.ids,
+            "padded": [[int(not valid) for valid in row] for row in gaze.valid],
+            "task_loss": [[round(loss, 5) for loss in row[: gaze.slots]] for row in gaze.task_loss],
+        }
+        self.sink.write(("," if self.frames else "") + "\n" + json.dumps(frame, separators=(",", ":"), allow_nan=False))
+        self.frames += 1
+
+    def close(self) -> None:
+        """End the document."""
+        self.sink.write("\n]}\n")
