@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +11,19 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from autogaze_export.graphs.specs import GraphSpec, Port, Sizes, paint_specs, prepare_specs
-from autogaze_web.config import ModelConfig, PreprocessorConfig, parse_config, parse_preprocessor
-from autogaze_web.runtime import HostTensor
 from numpy.typing import NDArray
+
+import upstream_traces
+from autogaze_export.checkpoint import load_network
+from autogaze_export.graphs.specs import GraphSpec, Port, Sizes, paint_specs, prepare_specs
+from autogaze_export.model import AutoGaze
+from autogaze_export.onnx_export import write_model
+from autogaze_web.checkpoint import Checkpoint, open_checkpoint
+from autogaze_web.config import ModelConfig, PreprocessorConfig, parse_config, parse_preprocessor
+from autogaze_web.model_folder import read_model
+from autogaze_web.runtime import HostTensor
+from autogaze_web.runtimes.native import NativeRuntime
+from tiny_checkpoint import tiny_files
 
 Arrays = dict[str, NDArray[Any]]
 RunGraph = Callable[[str, Arrays], Arrays]  # graph name, inputs by name -> outputs by name
@@ -84,3 +94,43 @@ def preprocessor() -> PreprocessorConfig:
 def graphs(request: pytest.FixtureRequest, config: ModelConfig) -> RunGraph:
     """Runs a graph of upstream's configuration: graphs(name, feeds) -> outputs."""
     return RUNNERS[request.param](config)
+
+
+@pytest.fixture(scope="session")
+def noise() -> Checkpoint:
+    """The checkpoint of upstream's traces: the real sizes, seeded noise for weights."""
+    return open_checkpoint(upstream_traces.checkpoint_files())
+
+
+@pytest.fixture(scope="session")
+def noise_network(noise: Checkpoint) -> AutoGaze:
+    """Its network; AUTOGAZE_TEST_DEVICE=cuda puts the PyTorch half of every comparison on a GPU."""
+    return load_network(noise, os.environ.get("AUTOGAZE_TEST_DEVICE", "cpu"))
+
+
+@pytest.fixture(scope="session")
+def noise_folder(noise: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That checkpoint, exported once for all tests."""
+    folder = tmp_path_factory.mktemp("models") / "noise"
+    write_model(noise, "seeded noise of upstream's sizes", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def noise_onnx(noise_folder: Path) -> NativeRuntime:
+    """Its graphs in ONNX Runtime."""
+    return NativeRuntime(read_model(noise_folder))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of tiny_checkpoint's sizes, exported once for all tests."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    write_model(open_checkpoint(tiny_files()), "seeded noise", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other_tiny_checkpoint() -> Checkpoint:
+    """Other weights of the same sizes as tiny_model's."""
+    return open_checkpoint(tiny_files(2))

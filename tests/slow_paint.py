@@ -182,7 +182,8 @@ def draw(colours: Image, covered: Region, scene: Scene, members: Iterable[Cell],
 def blend(under: Image, over: Image, opacity: int) -> Image:
     """floor((under · (255 − A) + over · A) / 255 + 1/2), in integers."""
     mixed = under.astype(int) * (255 - opacity) + over.astype(int) * opacity
-    return ((2 * mixed + 255) // 510).astype(np.uint8)
+    result: Image = ((2 * mixed + 255) // 510).astype(np.uint8)
+    return result
 
 
 def opaque(colours: Image) -> Image:

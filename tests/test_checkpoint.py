@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from autogaze_web.checkpoint import FILES, expected_tensors, open_checkpoint, read_checkpoint
 from autogaze_web.config import parse_config
 from autogaze_web.errors import CheckpointError
 from autogaze_web.safetensors import write
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny_checkpoint import tiny_files, tiny_tensors
 
 UPSTREAM = Path(__file__).parent / "data" / "upstream"

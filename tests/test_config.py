@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from autogaze_web.config import ModelConfig, PreprocessorConfig, RopeScaling, parse_config, parse_preprocessor
-from autogaze_web.errors import CheckpointError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from autogaze_web.config import ModelConfig, PreprocessorConfig, RopeScaling, parse_config, parse_preprocessor
+from autogaze_web.errors import CheckpointError
 from tiny_checkpoint import tiny_config, tiny_preprocessor
 
 UPSTREAM = Path(__file__).parent / "data" / "upstream"

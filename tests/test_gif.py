@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
+
 from autogaze_web.errors import VideoError
 from autogaze_web.gif import GifWriter, Pixels, fit_width
-from PIL import Image, ImageFilter
 
 
 def photo(shift: int = 0, width: int = 96, height: int = 64) -> Pixels:

@@ -7,9 +7,10 @@ from itertools import pairwise
 from math import ceil, floor
 
 import pytest
-from autogaze_web.layout import Layout, pixel_range
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from autogaze_web.layout import Layout, pixel_range
 
 UPSTREAM = Layout((32, 64, 112, 224), 16)
 GRIDS = (1, 2, 4, 7, 14)

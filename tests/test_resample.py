@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from autogaze_export.graphs.prepare import resize
-from autogaze_web.config import ModelConfig, PreprocessorConfig
-from autogaze_web.resample import Taps, level_table, pillow_bilinear, resize_pass, torch_bicubic
-from autogaze_web.tiles import plan_tiles, prepare_feeds, shortest_edge
-from conftest import Arrays, RunGraph, arrays
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
 
+from autogaze_export.graphs.prepare import resize
+from autogaze_web.config import ModelConfig, PreprocessorConfig
+from autogaze_web.resample import Taps, level_table, pillow_bilinear, resize_pass, torch_bicubic
+from autogaze_web.tiles import plan_tiles, prepare_feeds, shortest_edge
+from conftest import Arrays, RunGraph, arrays
+
+BILINEAR = Image.Resampling.BILINEAR
 PATCH = 16
 sides = st.integers(1, 150)
 
@@ -28,8 +30,9 @@ def noise(width: int, height: int, channels: int = 3) -> NDArray[np.uint8]:
 
 
 def pillow(frame: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Red, green and blue as Pillow resizes them."""
-    return np.asarray(Image.fromarray(np.ascontiguousarray(frame[..., :3])).resize((width, height), Image.Resampling.BILINEAR))
+    """Red, green and blue as Pillow resizes them: columns, then rows. Two calls, because Pillow 13 takes the rows of a tall frame first."""
+    image = Image.fromarray(np.ascontiguousarray(frame[..., :3]))
+    return np.asarray(image.resize((width, image.height), BILINEAR).resize((width, height), BILINEAR))
 
 
 def ours(frame: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
@@ -71,6 +74,12 @@ def test_resize_equals_pillow_to_the_bit(width: int, height: int, to_width: int,
 )
 def test_resize_of_known_sizes_equals_pillow_to_the_bit(frame: tuple[int, int], target: tuple[int, int]) -> None:
     assert_as_pillow(noise(*frame), *target)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1080, 1920), (640, 480), (37, 41), (4096, 300)])
+def test_resize_to_the_shortest_edge_equals_a_single_call_of_pillow(width: int, height: int) -> None:
+    frame, target = noise(width, height), shortest_edge(width, height, 224)
+    assert np.array_equal(ours(frame, *target), np.asarray(Image.fromarray(frame).resize(target, BILINEAR)))
 
 
 @pytest.mark.parametrize("level", [1, 254, 255])

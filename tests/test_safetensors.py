@@ -10,10 +10,11 @@ from array import array
 from typing import Any
 
 import pytest
-from autogaze_web.errors import CheckpointError
-from autogaze_web.safetensors import all_finite, floats, read_header, tensor_bytes, write
 from hypothesis import given
 from hypothesis import strategies as st
+
+from autogaze_web.errors import CheckpointError
+from autogaze_web.safetensors import all_finite, floats, read_header, tensor_bytes, write
 
 TWO = {"a": ("F32", (2, 3), struct.pack("<6f", *range(6))), "b": ("F16", (2,), struct.pack("<2e", 0.5, -2.0))}
 

@@ -12,9 +12,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
+
 from autogaze_web.errors import VideoError
 from autogaze_web.video import Orientation, Pixels, VideoFrame, VideoReader, open_video
-from PIL import Image
 
 
 def noise(count: int = 15, width: int = 64, height: int = 48, channels: int = 3) -> list[Pixels]:

@@ -85,7 +85,7 @@ class SelfAttention(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """[B, S, heads·head_dim] -> [B, heads, S, head_dim]."""
-        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.heads, self.head_dim).transpose(1, 2)
 
 
 class MLP(nn.Module):
@@ -214,7 +214,7 @@ class Gaze:
 
     ids: list[Tensor] = field(default_factory=list)  # int64 [B, n], ids within the frame; the end token in padded slots
     valid: list[Tensor] = field(default_factory=list)  # bool [B, n]
-    probs: list[Tensor] = field(default_factory=list)  # float [B, n], of the chosen id among all cells, earlier ones included
+    probs: list[Tensor] = field(default_factory=list)  # float [B, n], of the chosen id in the whole vocabulary
     task_loss: list[Tensor] = field(default_factory=list)  # float [B, slots · blocks], the predicted loss before each slot's token
 
 
@@ -274,7 +274,7 @@ def choose(logits: Tensor, forbidden: Tensor) -> tuple[Tensor, Tensor]:
     """Greedy choice of one id a slot, none twice; ties go to the lowest id.
 
     logits [B, n, V], whose last id is the end token; forbidden bool [B, V] -> ids int64, probs [B, n]. The probability is upstream's:
-    among all cells, those that are forbidden included.
+    over the whole vocabulary, what is forbidden included.
     """
     forbidden = forbidden.clone()
     ids = []
@@ -283,7 +283,7 @@ def choose(logits: Tensor, forbidden: Tensor) -> tuple[Tensor, Tensor]:
         ids.append(best)
         forbidden.scatter_(1, best, True)
     chosen = torch.cat(ids, dim=1)
-    return chosen, logits[..., :-1].softmax(-1).gather(2, chosen[..., None])[..., 0]
+    return chosen, logits.softmax(-1).gather(2, chosen[..., None])[..., 0]
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import onnx
 import onnxscript.optimizer
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autogaze_export.checkpoint import load_network
 from autogaze_export.graphs.specs import Dim, GraphSpec, Port, Shape, graph_specs
@@ -71,7 +71,7 @@ def export_graphs(checkpoint: Checkpoint, source: str, report: Callable[[str], N
 
 def write_model(checkpoint: Checkpoint, source: str, folder: Path, report: Callable[[str], None] = lambda name: None) -> list[Path]:
     """Write a model folder: graphs, manifest, and the checkpoint's own three files; -> the paths written."""
-    files = export_graphs(checkpoint, source, report) | checkpoint.files
+    files = {**export_graphs(checkpoint, source, report), **checkpoint.files}
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, content in files.items():
@@ -213,7 +213,7 @@ def manifest_entry(spec: GraphSpec, model: onnx.ModelProto, content: bytes) -> d
 
 
 def describe(value: onnx.ValueInfoProto, shape: Shape) -> dict[str, Any]:
-    dtype = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT32: "int32", onnx.TensorProto.UINT8: "uint8"}
+    dtype: dict[int, str] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT32: "int32", onnx.TensorProto.UINT8: "uint8"}
     return {"dtype": dtype[value.type.tensor_type.elem_type], "shape": list(shape)}
 
 

@@ -16,24 +16,22 @@ import onnx
 import onnxruntime
 
 from autogaze_web.checkpoint import Checkpoint
+from autogaze_web.runtimes.native import session_options
 
-F, I, U, B, L = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT32, onnx.TensorProto.UINT8, onnx.TensorProto.BOOL, onnx.TensorProto.INT64)
-NAMES = {F: "float32", I: "int32", U: "uint8", B: "bool", L: "int64"}
-FREE = {F, I, U, B}  # operators that only rename a buffer take any type
-
-# Operator -> types of its first input that run on the GPU.
-ON_GPU: dict[str, set[int]] = {
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Where", "Concat", "Transpose", "Expand", "Tile"), {F, I}),
-    **dict.fromkeys(("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"), {F, I}),
-    **dict.fromkeys(("ReduceSum", "ReduceMax", "ReduceMin", "CumSum", "Max", "Min", "Clip"), {F, I}),
-    **dict.fromkeys(("Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"), {F, I}),
-    **dict.fromkeys(("Conv", "MatMul", "Gemm", "Einsum", "Softmax", "LayerNormalization", "Floor", "Ceil", "Sqrt", "Exp", "Pow", "Tanh"), {F}),
-    **dict.fromkeys(("Relu", "Sigmoid", "Erf", "Gelu", "Reciprocal", "Slice", "Split", "Pad", "TopK", "ArgMax", "ReduceMean"), {F}),
-    **dict.fromkeys(("SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "QuickGelu", "FusedMatMul", "FusedConv"), {F}),
-    **dict.fromkeys(("MultiHeadAttention", "GroupQueryAttention", "RotaryEmbedding", "MatMulNBits", "FusedGemm"), {F}),
-    **dict.fromkeys(("And", "Or", "Not"), {B}),
-    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Cast"), FREE),
-}
+NAMES: dict[int, str] = {1: "float32", 6: "int32", 2: "uint8", 9: "bool", 7: "int64"}  # of onnx.TensorProto.DataType
+INT64 = 7
+# Types of an operator's first input -> operators that have a WebGPU kernel for them.
+ON_GPU: list[tuple[str, str]] = [
+    ("float32 int32", "Add Sub Mul Div Where Concat Transpose Expand Tile Equal Less LessOrEqual Greater GreaterOrEqual"),
+    ("float32 int32", "ReduceSum CumSum Gather GatherElements GatherND ScatterElements ScatterND"),
+    ("float32", "Neg Abs Floor Ceil Sqrt Exp Reciprocal Relu Sigmoid Tanh Erf Gelu Clip Max Min Pow"),
+    ("float32", "Conv MatMul Gemm Einsum Softmax LayerNormalization Slice Split Pad TopK ArgMax ReduceMean ReduceMax ReduceMin"),
+    ("float32", "SimplifiedLayerNormalization SkipSimplifiedLayerNormalization QuickGelu RotaryEmbedding"),
+    ("float32", "MultiHeadAttention GroupQueryAttention MatMulNBits"),
+    ("bool", "And Or Not"),
+    ("float32 int32 uint8 bool", "Reshape Squeeze Unsqueeze Flatten Identity Cast"),
+]
+KERNELS = {operator: set(types.split()) for types, operators in ON_GPU for operator in operators.split()}
 # Placed on the GPU and then failing there, whatever the type: (operator, attribute) -> value that is wrong.
 FAILS = {("Resize", "antialias"): 1}
 CONTROL_FLOW = {"If", "Loop", "Scan"}
@@ -52,9 +50,8 @@ def lint(model: onnx.ModelProto, checkpoint: Checkpoint, shapes: Mapping[str, li
 
 def folded(model: onnx.ModelProto, checkpoint: Checkpoint) -> onnx.ModelProto:
     """The model as ONNX Runtime runs it: shapes inferred and constants folded, which leaves nothing of the arithmetic on shapes."""
-    options = onnxruntime.SessionOptions()
+    options = session_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 3
     bound = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
     values = [np.frombuffer(checkpoint.weights(t.name), dtype=np.float32).reshape(tuple(t.dims)) for t in bound]
     if bound:
@@ -67,22 +64,22 @@ def folded(model: onnx.ModelProto, checkpoint: Checkpoint) -> onnx.ModelProto:
 
 def complaints(graph: onnx.GraphProto) -> Iterator[str]:
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output, *graph.value_info)}
-    constants = {tensor.name for tensor in graph.initializer}
     types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    constants = {tensor.name for tensor in graph.initializer}
     indices = {node.output[0] for node in graph.node if node.op_type == "ArgMax"}
     for node in graph.node:
-        name = node.op_type
+        name, taken = node.op_type, NAMES.get(types.get(node.input[0], 0), "an unknown type")
         if name in CONTROL_FLOW:
             yield f"{name} runs its condition on the CPU"
-        elif name not in ON_GPU:
+        elif name not in KERNELS:
             yield f"{name} has no WebGPU kernel"
-        elif types.get(node.input[0]) not in ON_GPU[name]:
-            yield f"{name} of {NAMES.get(types.get(node.input[0], 0), 'an unknown type')} runs on the CPU"
+        elif taken not in KERNELS[name]:
+            yield f"{name} of {taken} runs on the CPU"
         for attribute in node.attribute:
             if FAILS.get((name, attribute.name)) == attribute.i:
                 yield f"{name} with {attribute.name} fails when it is run"
-        if name == "Cast" and L in (types.get(node.input[0]), types.get(node.output[0])):
+        if name == "Cast" and INT64 in (types.get(node.input[0]), types.get(node.output[0])):
             yield "Cast from or to int64 runs on the CPU"
         for position, value in enumerate(node.input):
-            if types.get(value) == L and value not in constants and not (value in indices and INDEX_INPUT.get(name) == position):
+            if types.get(value) == INT64 and value not in constants and not (value in indices and INDEX_INPUT.get(name) == position):
                 yield f"{name} takes {value}, int64 that is computed"

@@ -17,7 +17,7 @@ from autogaze_web.runtime import HostTensor, Runtime, Tensor, floats, ints
 CAPACITY_STEP = 256  # slots by which the caches grow; attention costs what the capacity is, and growing copies the caches
 POSITIONS_STEP = 2048  # rows by which the tables of angles grow
 COLLECTED = ("block_ids", "block_valid", "probs", "task_loss")
-BETWEEN_FRAMES = ("block_ids", "block_valid", "key_valid", "count", "slot")  # of a loop's state; the rest belongs to its frame
+BETWEEN_FRAMES = ("past", "block_ids", "block_valid", "key_valid", "count", "slot")  # of the state; the rest belongs to a frame
 
 
 class FrameGaze(NamedTuple):
@@ -25,7 +25,7 @@ class FrameGaze(NamedTuple):
 
     ids: list[list[int]]  # ids within the frame, in the order chosen; the end token where not valid
     valid: list[list[bool]]
-    probs: list[list[float]]  # of the chosen id among all cells
+    probs: list[list[float]]  # of the chosen id in the whole vocabulary
     task_loss: list[list[float]]  # predicted before the slot's token is added; one a slot of the blocks, so past the budget too
 
     @property
@@ -82,6 +82,7 @@ class TileDecoder:
         self.capacity = 0
         self.state: dict[str, Tensor] = {}
         self.used = 0  # slots written
+        self.blocks = 0  # of the frame that is open
         self.frame_slots: deque[int] = deque()  # of each frame that is still a key: what dropping it frees
 
     def start_window(self) -> None:
@@ -108,7 +109,7 @@ class TileDecoder:
         )
 
     async def gaze(self, tiles: Tensor, budget: int) -> FrameGaze:
-        """Look at the next frame: tiles float32 [all tiles, 3, tile, tile]; at most `budget` tokens a tile."""
+        """Look at the next frame: tiles float32 [all tiles, 3, tile, tile]; at most `budget` tokens a tile. close_frame must follow."""
         if not self.state or (self.window == "chunk16" and len(self.frame_slots) == self.frames):
             self.start_window()
         if len(self.frame_slots) == self.frames:
@@ -122,14 +123,30 @@ class TileDecoder:
         state = {name: tensor for name, tensor in self.state.items() if name != "past"}
         state["remaining"] = self.runtime.upload(ints([budget]))
         loop = await self.runtime.loop("step_first", "step_next", feeds, state, COLLECTED, "stop", blocks)
-        kept = {name for name in loop.state if name in BETWEEN_FRAMES or name in self._cache_names()}
-        self.state |= {name: loop.state[name] for name in kept}
-        self.runtime.release([encoded["vision"], *(tensor for name, tensor in loop.state.items() if name not in kept)])
-        fed = c.slots + c.connector_tokens + (len(loop.collected) - 1) * c.slots
+        self.runtime.release([encoded["vision"]])
+        self.state |= loop.state
+        self.blocks = len(loop.collected)
+        return join_blocks(loop.collected, self.batch, c.slots, budget)
+
+    async def close_frame(self, blocks: int) -> None:
+        """End the frame, of which the slowest batch has made so many blocks.
+
+        All tiles of a frame run in lock-step, whatever the size of a batch: a batch that stopped earlier has its last block fed within
+        the frame, as its rows would have among slower ones. What would follow is padding, which nothing ever looks at.
+        """
+        c = self.config
+        fed = c.slots + c.connector_tokens + (self.blocks - 1) * c.slots
+        if self.blocks < blocks:
+            feeds = {**self.shared.reach(self.capacity), **self.state, "threshold": self.threshold}
+            after = await self.runtime.run("step_next", feeds)
+            self._replace({name.removeprefix("next."): tensor for name, tensor in after.items() if name.startswith("next.")})
+            self.runtime.release([tensor for name, tensor in after.items() if not name.startswith("next.")])
+            fed += c.slots
+        done = [name for name in self.state if name not in BETWEEN_FRAMES and name not in self._cache_names()]
+        self.runtime.release([self.state.pop(name) for name in done])
         self.used += fed
         # The frame's last block enters the caches with the next frame, and goes when this one goes.
         self.frame_slots.append(fed if self.frame_slots else fed + c.slots)
-        return join_blocks(loop.collected, self.batch, c.slots, budget)
 
     def release(self) -> None:
         """Give back every tensor of this batch."""
@@ -179,7 +196,7 @@ class TileDecoder:
         return [f"{kind}_{layer}" for layer in range(self.config.layers) for kind in ("key", "value")]
 
     def _replace(self, tensors: dict[str, Tensor]) -> None:
-        self.runtime.release([self.state[name] for name in tensors if name in self.state])
+        self.runtime.release([self.state[name] for name, tensor in tensors.items() if self.state.get(name, tensor) is not tensor])
         self.state |= tensors
 
 

@@ -25,6 +25,14 @@ class ModelError(AutoGazeError):
     """A folder of exported graphs cannot be used."""
 
 
+class MissingError(AutoGazeError):
+    """A file or folder that was named is not there."""
+
+
+class NotRunError(AutoGazeError):
+    """What was asked for cannot be done on this machine: no GPU, no torch. Never to be taken for success."""
+
+
 _REPR = reprlib.Repr()  # cuts depth too: plain repr() of a deeply nested hostile value can exhaust the stack
 _REPR.maxstring = _REPR.maxother = 100
 _REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 6

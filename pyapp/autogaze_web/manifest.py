@@ -82,5 +82,5 @@ def check_sizes(manifest: Manifest, config: ModelConfig) -> None:
     for name, wanted in manifest.sizes.items():
         if found.get(name) != wanted:
             raise ModelError(
-                f"these graphs are for a model with {name} {wanted}, and the checkpoint has {found.get(name)}; export it to graphs of its own"
+                f"These graphs are for a model with {name} {wanted}, and the checkpoint has {found.get(name)}; export it to its own graphs."
             )

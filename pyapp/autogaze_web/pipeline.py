@@ -44,18 +44,28 @@ class Gazer:
 
     async def gaze(self, frame: SourceFrame) -> FrameGaze:
         """The gaze of all tiles of the next frame, row-major over tiles."""
-        if self.tiling is None or (frame.width, frame.height) != (self.tiling.width, self.tiling.height):
-            self._start(frame.width, frame.height)
-        assert self.tiling is not None
+        feeds = self.begin(frame.width, frame.height)
         if self.seen == 0 or (self.settings.window == "chunk16" and self.seen % self.frames == 0):
             self.window += 1
-        graph = "prepare_tiled" if self.tiling.mode == "tiled" else "prepare"
-        tiles = (await self.runtime.run(graph, {"frame": frame.pixels, **self.feeds}))["tiles"]
+        tiles = (await self.runtime.run(self.prepare_graph, {"frame": frame.pixels, **feeds}))["tiles"]
         budget = self.budgets[self.seen % self.frames]
         parts = [await decoder.gaze(tiles, budget) for decoder in self.decoders]
+        for decoder in self.decoders:
+            await decoder.close_frame(max(other.blocks for other in self.decoders))
         self.runtime.release([tiles])
         self.seen += 1
         return join_tiles(parts, self.config.eos_token)
+
+    def begin(self, width: int, height: int) -> dict[str, Tensor]:
+        """Be ready for frames of a size; -> what `prepare_graph` takes besides the frame."""
+        if self.tiling is None or (width, height) != (self.tiling.width, self.tiling.height):
+            self._start(width, height)
+        return self.feeds
+
+    @property
+    def prepare_graph(self) -> str:
+        """The graph that cuts frames of this size into tiles."""
+        return "prepare_tiled" if self.tiling is not None and self.tiling.mode == "tiled" else "prepare"
 
     def release(self) -> None:
         """Give back every tensor."""

@@ -7,7 +7,7 @@ and one small matrix product a block.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import floor
 
@@ -20,15 +20,15 @@ LOW_BITS = 8  # a weight is high · 2^8 + low; both halves times 255, summed ove
 Taps = tuple[int, list[int]]  # first source pixel, and the 22-bit weight of it and its successors
 
 
-def pillow_bilinear(source: int, target: int) -> list[Taps]:
-    """The taps of each of `target` outputs over `source` pixels: a triangle, widened when shrinking (antialias).
+def pillow_bilinear(source: int, target: int, positions: Iterable[int] | None = None) -> list[Taps]:
+    """The taps of `target` outputs over `source` pixels, or of some of them: a triangle, widened when shrinking (antialias).
 
     As Pillow's precompute_coeffs and normalize_coeffs_8bpc: the same order of operations in double precision.
     """
     scale = source / target
     support = max(scale, 1.0)  # half-width of the triangle, in source pixels
     taps: list[Taps] = []
-    for position in range(target):
+    for position in range(target) if positions is None else positions:
         center = (position + 0.5) * scale
         first = max(int(center - support + 0.5), 0)
         last = min(int(center + support + 0.5), source)

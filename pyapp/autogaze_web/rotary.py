@@ -17,9 +17,7 @@ from autogaze_web.runtime import HostTensor
 
 def rotary_frequencies(config: ModelConfig) -> list[float]:
     """Angle per position of each pair of channels, [head_dim / 2], with Llama 3's scaling of long wavelengths."""
-    frequencies = [
-        float32(1.0 / float32(config.rope_theta ** float32(pair / config.head_dim))) for pair in range(0, config.head_dim, 2)
-    ]
+    frequencies = [float32(1.0 / float32(config.rope_theta ** float32(pair / config.head_dim))) for pair in range(0, config.head_dim, 2)]
     scaling = config.rope_scaling
     if scaling is None:
         return frequencies

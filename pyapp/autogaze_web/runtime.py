@@ -82,3 +82,29 @@ class Runtime(Protocol):
 
     def release(self, tensors: Sequence[Tensor]) -> None:
         """Give back the memory of tensors; they must not be used again."""
+
+
+async def step_by_step(
+    runtime: Runtime,
+    first: str,
+    then: str,
+    feeds: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    collect: Sequence[str],
+    flag: str,
+    limit: int,
+) -> Loop:
+    """Runtime.loop for a runtime whose runs are done when they return: run, read, look at the flag."""
+    current, collected = dict(state), []
+    for run in range(limit):
+        outputs = await runtime.run(then if run else first, {**feeds, **current})
+        named = {name.removeprefix("next."): tensor for name, tensor in outputs.items()}
+        replaced = {name: tensor for name, tensor in named.items() if f"next.{name}" in outputs}
+        runtime.release([current[name] for name in replaced if name in current and current[name] is not replaced[name]])
+        current |= replaced
+        *small, stop = await runtime.read([named[name] for name in (*collect, flag)])
+        runtime.release([tensor for name, tensor in named.items() if name not in replaced])
+        collected.append(dict(zip(collect, small, strict=True)))
+        if stop.data[0]:
+            break
+    return Loop(current, collected)

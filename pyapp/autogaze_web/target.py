@@ -17,7 +17,9 @@ from autogaze_web.tiles import Tiling
 def target_layout(settings: GazeSettings, config: ModelConfig) -> Layout:
     """The other encoder's vocabulary; SettingsError where its grids are not whole tiles of the model's."""
     scales, patch = tuple(sorted(settings.target_scales or ())), settings.target_patch_size
-    wanted = f"{len(config.scales)} scales that are the same multiple of {'+'.join(map(str, config.scales))}, with patches of {config.patch}"
+    wanted = (
+        f"{len(config.scales)} scales that are the same multiple of {'+'.join(map(str, config.scales))}, with patches of {config.patch}"
+    )
     found = f"target_scales {'+'.join(map(str, scales))} with target_patch_size {patch}"
     if patch != config.patch or len(scales) != len(config.scales):
         raise SettingsError(f"{found} cannot be looked at by this model; it takes {wanted}.")

@@ -89,9 +89,8 @@ def _passes(
     tiling: Tiling, config: ModelConfig, width: int, height: int, columns: Sequence[int], rows: Sequence[int]
 ) -> dict[str, HostTensor]:
     """The two 8-bit passes to width × height, for the output columns and rows that are wanted."""
-    across, down = pillow_bilinear(tiling.width, width), pillow_bilinear(tiling.height, height)
-    column_pass = resize_pass([across[column] for column in columns], config.patch)
-    row_pass = resize_pass([down[row] for row in rows], config.patch)
+    column_pass = resize_pass(pillow_bilinear(tiling.width, width, columns), config.patch)
+    row_pass = resize_pass(pillow_bilinear(tiling.height, height, rows), config.patch)
     return {
         "column_index": column_pass.index,
         "column_weights": column_pass.weights,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -21,21 +22,26 @@ class TraceWriter:
     """Writes a trace as frames come; what it holds does not grow with their number."""
 
     def __init__(self, sink: TextSink, head: Mapping[str, object]) -> None:
-        """head: what is known before the first frame; JSON values."""
-        self.sink, self.frames = sink, 0
+        """head: what is known before the first frame, such as record.RunRecord.trace_head; JSON values."""
+        self.sink, self.frames, self.tiling = sink, 0, head.get("tiling")
         opening = json.dumps({"schema": SCHEMA, **head}, allow_nan=False)
         sink.write(opening[:-1] + ', "frames": [')
 
-    def add(self, index: int, time_s: float, window: int, gaze: FrameGaze) -> None:
-        """One frame: its index and time in the video, the window it belongs to, and the gaze of all its tiles."""
+    def add(self, index: int, time_s: float, window: int, gaze: FrameGaze, tiling: Mapping[str, object] | None = None) -> None:
+        """One frame: its index and time in the video, the window it belongs to, and the gaze of all its tiles.
+
+        tiling: how the frame is cut; written where it is not the head's.
+        """
+        other = {"tiling": tiling} if tiling is not None and tiling != self.tiling else {}
         frame = {
             "index": index,
             "time_s": round(time_s, 6),
             "window": window,
+            **other,
             "num_gazing": gaze.slots,
             "ids": gaze.ids,
             "padded": [[int(not valid) for valid in row] for row in gaze.valid],
-            "task_loss": [[round(loss, 5) for loss in row[: gaze.slots]] for row in gaze.task_loss],
+            "task_loss": [[_rounded(loss) for loss in row[: gaze.slots]] for row in gaze.task_loss],
         }
         self.sink.write(("," if self.frames else "") + "\n" + json.dumps(frame, separators=(",", ":"), allow_nan=False))
         self.frames += 1
@@ -43,3 +49,8 @@ class TraceWriter:
     def close(self) -> None:
         """End the document."""
         self.sink.write("\n]}\n")
+
+
+def _rounded(loss: float) -> float | None:
+    """JSON has no NaN and no infinity: null."""
+    return round(loss, 5) if math.isfinite(loss) else None

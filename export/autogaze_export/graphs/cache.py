@@ -13,7 +13,9 @@ from autogaze_export.model import rotate
 class Grow(nn.Module):
     """More slots behind those there are; the step graphs then run at the larger capacity."""
 
-    def forward(self, key_valid: Tensor, caches: list[Tensor], more_valid: Tensor, more_keys: Tensor, more_values: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, key_valid: Tensor, caches: list[Tensor], more_valid: Tensor, more_keys: Tensor, more_values: Tensor
+    ) -> tuple[Tensor, ...]:
         """more_*: zeros of the new slots, float32 [batch, more], [batch, heads, head_dim, more] and [batch, heads, more, head_dim]."""
         keys = [torch.cat([cache, more_keys], dim=3) for cache in caches[0::2]]
         values = [torch.cat([cache, more_values], dim=2) for cache in caches[1::2]]

@@ -18,6 +18,8 @@ from autogaze_web.resample import LOW_BITS, PRECISION_BITS
 class Prepare(nn.Module):
     """Frame -> one tile: Pillow-bilinear to the shortest edge, then bicubic to the model's square (semantics §2)."""
 
+    level_offsets: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.tile = config.input_size
@@ -37,7 +39,7 @@ class Prepare(nn.Module):
         """-> tiles float32 [1, 3, tile, tile]."""
         picture = self.normalise(resize(frame, column_index, column_weights, row_index, row_weights), levels)
         rows = bicubic_rows @ picture.flatten(1)  # [tile, columns · 3]
-        channels = rows.unflatten(1, picture.shape[1:]).permute(2, 0, 1)  # [3, tile, columns]
+        channels: Tensor = rows.unflatten(1, picture.shape[1:]).permute(2, 0, 1)  # [3, tile, columns]
         return (channels @ bicubic_columns)[None]
 
     def normalise(self, picture: Tensor, levels: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ class PrepareTiled(Prepare):
     ) -> Tensor:
         """-> tiles float32 [tile_rows · tile_columns, 3, tile, tile], row-major."""
         picture = self.normalise(resize(frame, column_index, column_weights, row_index, row_weights), levels)
-        grid = picture.unflatten(0, (-1, self.tile)).unflatten(2, (-1, self.tile))  # [rows, tile, columns, tile, 3]
+        grid: Tensor = picture.unflatten(0, (-1, self.tile)).unflatten(2, (-1, self.tile))  # [rows, tile, columns, tile, 3]
         return grid.permute(0, 2, 4, 1, 3).flatten(0, 1)
 
 
@@ -81,5 +83,6 @@ def resample(lines: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     high, low = (weights @ windows).split(patch, dim=1)  # each [blocks, patch, m · 3]
     carry = torch.floor(low * 2.0**-LOW_BITS)
     half = 2.0 ** (PRECISION_BITS - LOW_BITS - 1)
-    levels = torch.floor((high + carry + half) * 2.0 ** (LOW_BITS - PRECISION_BITS))
-    return levels.flatten(0, 1).unflatten(1, lines.shape[1:])
+    levels: Tensor = torch.floor((high + carry + half) * 2.0 ** (LOW_BITS - PRECISION_BITS))
+    resized: Tensor = levels.flatten(0, 1).unflatten(1, lines.shape[1:])
+    return resized

@@ -107,7 +107,11 @@ def encode_spec(config: ModelConfig) -> GraphSpec:
 def step_specs(sizes: Sizes) -> list[GraphSpec]:
     c = sizes.config
     block = {"block_ids": Port("int32", ("batch", c.slots)), "block_valid": Port("int32", ("batch", c.slots))}
-    frame = {"emitted": Port("float32", ("batch", sizes.cells)), "finished": Port("float32", ("batch", 1)), "remaining": Port("int32", (1,))}
+    frame = {
+        "emitted": Port("float32", ("batch", sizes.cells)),
+        "finished": Port("float32", ("batch", 1)),
+        "remaining": Port("int32", (1,)),
+    }
     count, slot = {"count": Port("int32", ("batch", 1))}, {"slot": Port("int32", (1,))}
     tables = {
         "cos": Port("float32", ("positions", c.head_dim // 2)),
@@ -122,7 +126,9 @@ def step_specs(sizes: Sizes) -> list[GraphSpec]:
     in_place = ("key_valid", *sizes.caches)
     first = vision | block | tables | key_valid | count | slot | {"remaining": frame["remaining"]} | threshold | sizes.caches
     anchor = {"anchor": Port("int32", ("batch", 1))}
-    following = block | frame | count | anchor | slot | {"frame_slot": Port("float32", (1,))} | tables | key_valid | threshold | sizes.caches
+    following = (
+        block | frame | count | anchor | slot | {"frame_slot": Port("float32", (1,))} | tables | key_valid | threshold | sizes.caches
+    )
     return [
         GraphSpec(
             "step_first",
@@ -168,7 +174,9 @@ def paint_specs(sizes: Sizes) -> list[GraphSpec]:
         "xs": Port("float32", ("width",)),
     }
     regions = sizes.ranges("rows", "tile_rows") | sizes.ranges("columns", "tile_columns")
-    miniatures = sizes.ranges("panel_rows", "tile_rows") | sizes.ranges("panel_columns", "tile_columns") | {"strip": Port("float32", (1, 2))}
+    miniatures = (
+        sizes.ranges("panel_rows", "tile_rows") | sizes.ranges("panel_columns", "tile_columns") | {"strip": Port("float32", (1, 2))}
+    )
     palette = {"palette": Port("float32", (2 + 2 * len(sizes.config.scales), 3))}
     output = {name: Port("float32", (1,)) for name in ("keyframe", "white")}
     panel = {name: Port("float32", (1,)) for name in ("opacity", "ground", "outside")}

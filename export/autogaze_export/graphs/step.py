@@ -6,7 +6,7 @@ the block chosen a moment ago. Everything that a later run needs leaves as `next
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ class Choice(NamedTuple):
 
     ids: Tensor  # int32, the end token where not valid
     valid: Tensor  # int32, 1 or 0
-    probs: Tensor  # float32, of the chosen id among all cells
+    probs: Tensor  # float32, of the chosen id in the whole vocabulary
     task_loss: Tensor  # float32, the predicted loss of the frame before the slot's token is added
 
 
@@ -48,7 +48,7 @@ class Step(nn.Module):
         caches: keys [B, heads, head_dim, capacity] and values [B, heads, capacity, head_dim] of each layer by turns, replaced here.
         """
         turn = tuple(torch.cat([F.embedding(angle, table)] * 2, dim=-1)[:, :, None] for table in (cos, sin))  # each [B, S, 1, head_dim]
-        layers = self.network.gazing_model.gaze_decoder.model.layers
+        layers = cast(list[DecoderLayer], list(self.network.gazing_model.gaze_decoder.model.layers))
         normed = fused.rms_norm(x, layers[0].input_layernorm)
         for number, layer in enumerate(layers):
             last = number == len(layers) - 1
@@ -78,7 +78,7 @@ class Step(nn.Module):
         task_loss = F.linear(hidden, decoder.task_loss_prediction_head.weight)  # [B, slots]
         chosen = self.greedy(logits, emitted)  # one-hot [B, slots, cells]
         ids = (chosen * self.cell_ids[:-1]).sum(-1)
-        probs = (chosen * logits[..., :-1].softmax(-1)).sum(-1)
+        probs = (chosen * logits.softmax(-1)[..., :-1]).sum(-1)
         slot = torch.arange(config.slots, dtype=torch.int32, device=hidden.device)
         exists = (slot < remaining).float()
         stopped = (task_loss <= threshold).float() * exists

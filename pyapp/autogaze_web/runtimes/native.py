@@ -14,12 +14,25 @@ import onnxruntime
 
 from autogaze_web.errors import ModelError
 from autogaze_web.model_folder import Model
-from autogaze_web.runtime import TYPECODES, HostTensor, Loop, Tensor
+from autogaze_web.runtime import TYPECODES, HostTensor, Loop, Tensor, step_by_step
 
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": ("CPUExecutionProvider", {}),
     "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),  # TF32's 10-bit products would change ids and 8-bit resizes
 }
+
+
+def session_options(threads: int = 0) -> Any:
+    """Options that every session of a process must share.
+
+    Masked keys get probabilities of 1e-39. Arithmetic on such denormals is ten times slower; as zeros they are what is meant. The first
+    session of a process decides that for the thread that runs it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    return options
 
 
 class NativeRuntime:
@@ -50,11 +63,7 @@ class NativeRuntime:
     def session(self, graph: str) -> Any:
         """The session of a graph."""
         if graph not in self.sessions:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = self.threads
-            options.log_severity_level = 3
-            # Masked keys get probabilities of 1e-39. Arithmetic on such denormals is ten times slower; as zeros they are what is meant.
-            options.add_session_config_entry("session.set_denormal_as_zero", "1")
+            options = session_options(self.threads)
             names = list(self.model.manifest.graphs[graph].weights)
             options.add_external_initializers(names, [self.weights[name] for name in names])
             self.sessions[graph] = onnxruntime.InferenceSession(
@@ -95,16 +104,7 @@ class NativeRuntime:
     async def loop(
         self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
     ) -> Loop:
-        current, collected = dict(state), []
-        for run in range(limit):
-            outputs = self.run_now(then if run else first, {**feeds, **current})
-            named = {name.removeprefix("next."): value for name, value in outputs.items()}
-            current |= {name: value for name, value in named.items() if f"next.{name}" in outputs}
-            *small, stop = await self.read([named[name] for name in (*collect, flag)])
-            collected.append(dict(zip(collect, small, strict=True)))
-            if stop.data[0]:
-                break
-        return Loop(current, collected)
+        return await step_by_step(self, first, then, feeds, state, collect, flag, limit)
 
     async def read(self, tensors: Sequence[Tensor]) -> list[HostTensor]:
         read = []
