@@ -23,6 +23,7 @@ from autogaze_export.model import AutoGaze
 from autogaze_export.operators import lint
 from autogaze_web.checkpoint import Checkpoint, expected_tensors
 from autogaze_web.manifest import FORMAT, MANIFEST, sizes_of
+from autogaze_web.whole_files import whole_files
 
 OPSET = 20  # what ONNX Runtime Web 1.30 has WebGPU kernels for; contrib operators stand for what came later
 IR_VERSION = 10
@@ -72,13 +73,10 @@ def export_graphs(checkpoint: Checkpoint, source: str, report: Callable[[str], N
 def write_model(checkpoint: Checkpoint, source: str, folder: Path, report: Callable[[str], None] = lambda name: None) -> list[Path]:
     """Write a model folder: graphs, manifest, and the checkpoint's own three files; -> the paths written."""
     files = {**export_graphs(checkpoint, source, report), **checkpoint.files}
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, content in files.items():
-        partial = folder / f".{name}.partial"
-        partial.write_bytes(content)
-        paths.append(partial.replace(folder / name))
-    return paths
+    with whole_files(folder) as partial:
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+    return [folder / name for name in files]
 
 
 def export_graph(spec: GraphSpec, network: AutoGaze) -> onnx.ModelProto:

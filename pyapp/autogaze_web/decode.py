@@ -5,7 +5,6 @@ Everything that is large stays in the runtime. A frame is one call of `encode` a
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from autogaze_web.config import ModelConfig
 from autogaze_web.rotary import rotary_tables
 from autogaze_web.runtime import HostTensor, Runtime, Tensor, floats, ints
 
+NEVER = -3e38  # a task loss that no prediction is at or below; finite, because shaders may take infinities for impossible
 CAPACITY_STEP = 256  # slots by which the caches grow; attention costs what the capacity is, and growing copies the caches
 POSITIONS_STEP = 2048  # rows by which the tables of angles grow
 COLLECTED = ("block_ids", "block_valid", "probs", "task_loss")
@@ -44,6 +44,7 @@ class Shared:
 
     runtime: Runtime
     config: ModelConfig
+    capacity_step: int = CAPACITY_STEP
 
     def __post_init__(self) -> None:
         self.capacity = self.positions = 0
@@ -78,11 +79,12 @@ class TileDecoder:
         self.shared, self.runtime, self.config = shared, shared.runtime, shared.config
         self.batch, self.window, self.frames = tiles, window, frames
         self.tile_index = self.runtime.upload(ints(range(first_tile, first_tile + tiles)))
-        self.threshold = self.runtime.upload(floats([-math.inf if threshold is None else threshold]))
+        self.threshold = self.runtime.upload(floats([NEVER if threshold is None else threshold]))
         self.capacity = 0
         self.state: dict[str, Tensor] = {}
         self.used = 0  # slots written
         self.blocks = 0  # of the frame that is open
+        self.stopped = False  # whether all its rows have
         self.frame_slots: deque[int] = deque()  # of each frame that is still a key: what dropping it frees
 
     def start_window(self) -> None:
@@ -116,17 +118,31 @@ class TileDecoder:
             await self._drop_oldest_frame()
         c = self.config
         blocks = -(budget // -c.slots)
-        await self._reserve(c.slots + c.connector_tokens + (blocks - 1) * c.slots)
+        await self._reserve(c.slots + c.connector_tokens)
         encoded = await self.runtime.run("encode", {"tiles": tiles, "tile_index": self.tile_index, "past": self.state["past"]})
         self._replace({"past": encoded["next.past"]})
-        feeds = {**self.shared.reach(self.capacity), "vision": encoded["vision"], "threshold": self.threshold}
-        state = {name: tensor for name, tensor in self.state.items() if name != "past"}
-        state["remaining"] = self.runtime.upload(ints([budget]))
-        loop = await self.runtime.loop("step_first", "step_next", feeds, state, COLLECTED, "stop", blocks)
+        self.used += c.slots + c.connector_tokens
+        self.state["remaining"] = self.runtime.upload(ints([budget]))
+        collected = await self._loop("step_first", {"vision": encoded["vision"]}, blocks)
         self.runtime.release([encoded["vision"]])
+        # Capacity is made for what a frame mostly needs; a longer one goes on after the caches have grown.
+        while len(collected) < blocks and not self.stopped:
+            await self._reserve(c.slots)
+            collected += await self._loop("step_next", {}, blocks - len(collected))
+        self.blocks = len(collected)
+        return join_blocks(collected, self.batch, c.slots, budget)
+
+    async def _loop(self, first: str, feeds: dict[str, Tensor], blocks: int) -> list[dict[str, HostTensor]]:
+        """Blocks of the open frame until its rows stop, the capacity is full or `blocks` are made; each but the frame's first feeds one."""
+        slots = self.config.slots
+        room = (self.capacity - self.used) // slots + (first == "step_first")
+        state = {name: tensor for name, tensor in self.state.items() if name != "past"}
+        feeds = {**self.shared.reach(self.capacity), "threshold": self.threshold, **feeds}
+        loop = await self.runtime.loop(first, "step_next", feeds, state, (*COLLECTED, "stop"), "stop", min(blocks, room))
         self.state |= loop.state
-        self.blocks = len(loop.collected)
-        return join_blocks(loop.collected, self.batch, c.slots, budget)
+        self.used += (len(loop.collected) - (first == "step_first")) * slots
+        self.stopped = bool(loop.collected[-1]["stop"].data[0])
+        return loop.collected
 
     async def close_frame(self, blocks: int) -> None:
         """End the frame, of which the slowest batch has made so many blocks.
@@ -137,14 +153,15 @@ class TileDecoder:
         c = self.config
         fed = c.slots + c.connector_tokens + (self.blocks - 1) * c.slots
         if self.blocks < blocks:
+            await self._reserve(c.slots)
             feeds = {**self.shared.reach(self.capacity), **self.state, "threshold": self.threshold}
             after = await self.runtime.run("step_next", feeds)
             self._replace({name.removeprefix("next."): tensor for name, tensor in after.items() if name.startswith("next.")})
             self.runtime.release([tensor for name, tensor in after.items() if not name.startswith("next.")])
             fed += c.slots
+            self.used += c.slots
         done = [name for name in self.state if name not in BETWEEN_FRAMES and name not in self._cache_names()]
         self.runtime.release([self.state.pop(name) for name in done])
-        self.used += fed
         # The frame's last block enters the caches with the next frame, and goes when this one goes.
         self.frame_slots.append(fed if self.frame_slots else fed + c.slots)
 
@@ -159,7 +176,8 @@ class TileDecoder:
         if needed <= self.capacity:
             return
         c = self.config
-        capacity = -(needed // -CAPACITY_STEP) * CAPACITY_STEP
+        step = self.shared.capacity_step
+        capacity = -(needed // -step) * step
         more = capacity - self.capacity
         names = self._cache_names()
         zeros = {

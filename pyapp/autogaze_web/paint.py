@@ -94,7 +94,7 @@ def paint_feeds(tiling: Tiling, layout: Layout, settings: PaintSettings) -> dict
     return feeds | {
         "opacity": floats([alpha if over_image else 255]),
         "ground": floats([1 if over_image else 0]),
-        "outside": floats([0 if settings.mask_mode == "image-mask-only" else 255]),
+        "outside": floats([0 if settings.mask_mode == "image-mask-only" else 1]),
     }
 
 

@@ -31,12 +31,13 @@ def rms_norm(x: Tensor, norm: RMSNorm) -> Tensor:
 def skip_rms_norm(x: Tensor, branch: Tensor, norm: RMSNorm) -> tuple[Tensor, Tensor]:
     """The residual sum x + branch, and its rms_norm."""
     if torch.onnx.is_in_onnx_export():
+        row = (*x.shape[:-1], 1)  # of mean and inverse deviation, unused; ONNX Runtime Web refuses a wrong rank even so
         normed, _, _, total = torch.onnx.ops.symbolic_multi_out(
             "com.microsoft::SkipSimplifiedLayerNormalization",
             (x, branch, norm.weight),
             {"epsilon": norm.eps},
             dtypes=(x.dtype,) * 4,
-            shapes=(x.shape, (1,), (1,), x.shape),
+            shapes=(x.shape, row, row, x.shape),
             version=1,
         )
         return total, normed
@@ -51,6 +52,27 @@ def write_slots(cache: Tensor, new: Tensor, slots: Tensor, axis: int) -> Tensor:
         shape[axis] = -1
         return node("ScatterElements", cache, cache, slots.view(shape).expand(new.shape), new, axis=axis)
     return cache.index_copy_(axis, slots.long(), new)
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """softmax(query · keys / sqrt(head_dim) + bias) · values, as plain products: the quickest for a block's few queries.
+
+    query [B, S, heads · head_dim]; keys [B, heads, head_dim, L]; values [B, heads, L, head_dim]; bias [B or 1, 1, S, L] -> as query.
+    """
+    heads, head_dim = keys.shape[1:3]
+    scores = (query.unflatten(-1, (heads, head_dim)) * head_dim**-0.5).transpose(1, 2) @ keys + bias
+    mixed: Tensor = scores.softmax(-1) @ values
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def attend_many(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """As attend, in one operator: a frame's first block has hundreds of queries, and their scores are the largest tensor there is."""
+    if torch.onnx.is_in_onnx_export():
+        heads = keys.shape[1]
+        inputs = (query, keys.transpose(2, 3), values, None, None, bias)
+        operator = "com.microsoft::MultiHeadAttention"
+        return torch.onnx.ops.symbolic(operator, inputs, {"num_heads": heads}, dtype=query.dtype, shape=query.shape, version=1)
+    return attend(query, keys, values, bias)
 
 
 def take(x: Tensor, index: Tensor, axis: int) -> Tensor:

@@ -35,7 +35,7 @@ class Paint(nn.Module):
         white: Tensor,  # float32 [1]: 0…255, how much white the output panel lays over the cells
         opacity: Tensor,  # float32 [1]: 0…255, how much of the cells' colour the mask panel shows
         ground: Tensor,  # float32 [1]: 1 shows the frame behind the cells, 0 black
-        outside: Tensor,  # float32 [1]: 255 or 0, the mask panel's alpha where there is no cell
+        outside: Tensor,  # float32 [1]: 1 or 0, whether the mask panel is opaque where there is no cell
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """-> mask panel, output panel, canvas: uint8 [height, width, 4]; row_stats int32 [3, height]: per pixel row how many pixels
         the cells cover, how many were updated, and the squared error of the output against the frame over red, green and blue.
@@ -78,8 +78,7 @@ class PaintRows(Paint):
         union, _, kept = cover(cells, ys, xs, rows, columns, self.deduplicated)
         _, code, _ = cover(kept, ys, xs, panel_rows, panel_columns, False)  # bands do not overlap: what is covered, the frame says
         code = torch.maximum(code, inside(xs, strip).T)  # ground where a miniature has no cell
-        opaque = torch.full_like(keyframe, 255)
-        return (compose(picture * 0, palette, code, opaque, opaque), *expose(picture, canvas, union, keyframe, white))
+        return (compose(picture * 0, palette, code, torch.full_like(keyframe, 255), torch.ones_like(keyframe)), *expose(picture, canvas, union, keyframe, white))
 
 
 def cover(
@@ -120,7 +119,7 @@ def blend(under: Tensor, over: Tensor | float, opacity: Tensor) -> Tensor:
 def compose(ground: Tensor, palette: Tensor, code: Tensor, opacity: Tensor, outside: Tensor) -> Tensor:
     """The mask panel, uint8 [height, width, 4]: palette colours laid over ground [height, width, 3] where code is not 0."""
     drawn = code.clamp(0, 1)[..., None]
-    shown = torch.maximum(drawn, outside / 255)
+    shown = torch.maximum(drawn, outside)
     colours = F.embedding(code.int(), palette)
     return rgba(blend(ground, colours, drawn * opacity) * shown, shown * 255)
 

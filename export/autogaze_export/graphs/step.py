@@ -52,15 +52,13 @@ class Step(nn.Module):
         normed = fused.rms_norm(x, layers[0].input_layernorm)
         for number, layer in enumerate(layers):
             last = number == len(layers) - 1
-            query, caches[2 * number], caches[2 * number + 1] = attention_inputs(
-                layer, normed, turn, slots, caches[2 * number], caches[2 * number + 1]
-            )
+            cache = slice(2 * number, 2 * number + 2)
+            query, *caches[cache] = attention_inputs(layer, normed, turn, slots, *caches[cache])
             if last:  # only the last position is asked for, and nothing comes after it
-                query, bias, x = query[:, :, -1:], bias[:, :, -1:], x[:, -1:]
-            mixed = torch.softmax(query @ caches[2 * number] + bias, dim=-1) @ caches[2 * number + 1]  # [B, heads, S, head_dim]
-            x, normed = fused.skip_rms_norm(
-                x, F.linear(mixed.transpose(1, 2).flatten(2), layer.self_attn.o_proj.weight), layer.post_attention_layernorm
-            )
+                query, bias, x = query[:, -1:], bias[:, :, -1:], x[:, -1:]
+            attend = fused.attend_many if query.shape[1] > self.config.slots else fused.attend
+            mixed = F.linear(attend(query, *caches[cache], bias), layer.self_attn.o_proj.weight)
+            x, normed = fused.skip_rms_norm(x, mixed, layer.post_attention_layernorm)
             after = self.network.gazing_model.gaze_decoder.model.norm if last else layers[number + 1].input_layernorm
             x, normed = fused.skip_rms_norm(x, swiglu(layer, normed), after)
         return normed[:, -1]
@@ -71,7 +69,7 @@ class Step(nn.Module):
         """The block that follows `hidden` [B, hidden] (semantics §4.2–4.4).
 
         emitted float32 [B, cells], 1 where the frame has a cell already; finished float32 [B, 1]; remaining int32 [1], the slots
-        that the budget still allows; threshold float32 [1], -inf for none -> choice, emitted, finished, remaining, stop int32 [1].
+        that the budget still allows; threshold float32 [1] -> choice, emitted, finished, remaining, stop int32 [1].
         """
         config, decoder = self.config, self.network.gazing_model.gaze_decoder
         logits = F.linear(hidden, decoder.lm_head.weight).unflatten(-1, (config.slots, config.vocab))
@@ -120,7 +118,7 @@ class StepFirst(Step):
         count: Tensor,  # int32 [batch, 1]: tokens fed so far that may be keys
         slot: Tensor,  # int32 [1]: the next free slot of the caches
         remaining: Tensor,  # int32 [1]: the frame's budget
-        threshold: Tensor,  # float32 [1]: the task loss at which to stop; -inf for never
+        threshold: Tensor,  # float32 [1]: the task loss at which to stop
         caches: list[Tensor],
     ) -> tuple[Tensor, ...]:
         fed = torch.cat([block_valid, torch.ones_like(vision[:, :, 0]).int()], dim=1)  # [B, S]
@@ -180,7 +178,7 @@ class StepNext(Step):
 def attention_inputs(
     layer: DecoderLayer, normed: Tensor, turn: tuple[Tensor, ...], slots: Tensor, keys: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Query [B, heads, S, head_dim], scaled, and the caches with the new keys and values written at `slots`."""
+    """Query [B, S, heads · head_dim], and the caches with the new keys and values written at `slots`."""
     attention = layer.self_attn
     packed = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])  # folded when the graph is loaded
     qkv = F.linear(normed, packed).unflatten(-1, (3 * attention.heads, attention.head_dim))  # [B, S, 3 · heads, head_dim]
@@ -191,7 +189,7 @@ def attention_inputs(
     query, key = qk.chunk(2, dim=2)
     keys = fused.write_slots(keys, key.permute(0, 2, 3, 1), slots, axis=3)
     values = fused.write_slots(values, value.transpose(1, 2), slots, axis=2)
-    return (query * attention.head_dim**-0.5).transpose(1, 2), keys, values
+    return query.flatten(2), keys, values
 
 
 def swiglu(layer: DecoderLayer, x: Tensor) -> Tensor:
