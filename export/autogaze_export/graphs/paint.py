@@ -78,7 +78,10 @@ class PaintRows(Paint):
         union, _, kept = cover(cells, ys, xs, rows, columns, self.deduplicated)
         _, code, _ = cover(kept, ys, xs, panel_rows, panel_columns, False)  # bands do not overlap: what is covered, the frame says
         code = torch.maximum(code, inside(xs, strip).T)  # ground where a miniature has no cell
-        return (compose(picture * 0, palette, code, torch.full_like(keyframe, 255), torch.ones_like(keyframe)), *expose(picture, canvas, union, keyframe, white))
+        return (
+            compose(picture * 0, palette, code, torch.full_like(keyframe, 255), torch.ones_like(keyframe)),
+            *expose(picture, canvas, union, keyframe, white),
+        )
 
 
 def cover(
