@@ -20,6 +20,7 @@ from pathlib import Path
 
 import onnxruntime
 import torch
+
 import upstream_traces as upstream
 from autogaze_export.checkpoint import load_network
 from autogaze_export.model import AutoGaze

@@ -52,12 +52,12 @@ class Step(nn.Module):
         normed = fused.rms_norm(x, layers[0].input_layernorm)
         for number, layer in enumerate(layers):
             last = number == len(layers) - 1
-            cache = slice(2 * number, 2 * number + 2)
-            query, *caches[cache] = attention_inputs(layer, normed, turn, slots, *caches[cache])
+            query, keys, values = attention_inputs(layer, normed, turn, slots, caches[2 * number], caches[2 * number + 1])
+            caches[2 * number : 2 * number + 2] = keys, values
             if last:  # only the last position is asked for, and nothing comes after it
                 query, bias, x = query[:, -1:], bias[:, :, -1:], x[:, -1:]
             attend = fused.attend_many if query.shape[1] > self.config.slots else fused.attend
-            mixed = F.linear(attend(query, *caches[cache], bias), layer.self_attn.o_proj.weight)
+            mixed = F.linear(attend(query, keys, values, bias), layer.self_attn.o_proj.weight)
             x, normed = fused.skip_rms_norm(x, mixed, layer.post_attention_layernorm)
             after = self.network.gazing_model.gaze_decoder.model.norm if last else layers[number + 1].input_layernorm
             x, normed = fused.skip_rms_norm(x, swiglu(layer, normed), after)
