@@ -227,6 +227,7 @@ class Sequence:
     seen: Tensor  # bool [B, L]
     unfed: Tensor  # int64 [B, n]: the last block of the frame before, which enters with the next frame
     gaze_so_far: Gaze
+    forgotten: int = 0  # leading tokens that are no keys any more (rolling windows); positions count them all the same
 
     @classmethod
     def start(cls, network: AutoGaze, rows: int) -> Sequence:
@@ -245,7 +246,9 @@ class Sequence:
         forbidden = torch.zeros(len(vision), config.vocab, dtype=torch.bool, device=vision.device)
         forbidden[:, end] = True
         finished = torch.zeros(len(vision), dtype=torch.bool, device=vision.device)
-        visible = self.seen  # upstream masks padded slots only from the next frame on: within the frame every slot is a key
+        visible = self.seen.clone()
+        visible[:, : self.forgotten] = False
+        # Upstream masks padded slots only from the next frame on: within its frame every slot is a key.
         frame: list[tuple[Tensor, ...]] = []
         while True:
             logits, losses = self.network.decode(embeds, positions, visible, self.caches)

@@ -1,0 +1,105 @@
+"""Windows: what a frame can see of the frames before it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from autogaze_export.checkpoint import load_network
+from autogaze_export.model import AutoGaze, Sequence
+from autogaze_web.decode import FrameGaze
+from autogaze_web.model_folder import Model, read_model
+from autogaze_web.pipeline import Gazer, SourceFrame
+from autogaze_web.runtimes.native import NativeRuntime
+from autogaze_web.settings import GazeSettings
+
+FRAMES, WINDOW, BUDGET = 9, 3, 11  # a budget that cuts its last block
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return read_model(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def clip() -> NDArray[np.uint8]:
+    """Frames of a tile's size, so that nothing is resized."""
+    return np.random.default_rng(5).integers(0, 256, (FRAMES, 64, 64, 3), dtype=np.uint8)
+
+
+def gaze_at(model: Model, clip: NDArray[np.uint8], step: int = 256, **settings: Any) -> list[FrameGaze]:
+    runtime = NativeRuntime(model)
+    gazer = Gazer(runtime, model.checkpoint, GazeSettings(**settings))
+    gazer.shared.capacity_step = step
+
+    async def go() -> list[FrameGaze]:
+        return [await gazer.gaze(SourceFrame(i, i / 30, 64, 64, runtime.adopt(frame))) for i, frame in enumerate(clip)]
+
+    return asyncio.run(go())
+
+
+def embedded(network: AutoGaze, model: Model, clip: NDArray[np.uint8]) -> torch.Tensor:
+    """Vision tokens of the whole clip, in one pass: [1, frames, tokens, hidden]."""
+    from autogaze_web.resample import level_table
+
+    levels = torch.tensor(level_table(model.checkpoint.preprocessor).data).reshape(3, 256)
+    video = torch.stack([levels[c][torch.from_numpy(clip[..., c]).long()] for c in range(3)], dim=1)[None]
+    with torch.no_grad():
+        return network.embed(video)[0]
+
+
+@torch.no_grad()
+def rolling_reference(model: Model, clip: NDArray[np.uint8]) -> list[list[int]]:
+    """The network's own decoding with positions that never start again; only the keys of the oldest frames are hidden."""
+    network = load_network(model.checkpoint)
+    embeds, state = embedded(network, model, clip), None
+    state = Sequence.start(network, 1)
+    ends = []
+    for frame in range(len(clip)):
+        state.forgotten = ends[frame - WINDOW] if frame >= WINDOW else 0
+        state.gaze(embeds[:, frame], BUDGET, None)
+        ends.append(state.seen.shape[1] + state.unfed.shape[1])  # a frame's last block is fed with the next one, and goes with its own
+    return [ids[0].tolist() for ids in state.gaze_so_far.ids]
+
+
+def test_rolling_sees_the_last_frames_and_nothing_older(model: Model, clip: NDArray[np.uint8]) -> None:
+    found = gaze_at(model, clip, window="rolling", clip_len=WINDOW, max_gaze_tokens_each_frame=BUDGET)
+    assert [gaze.ids[0] for gaze in found] == rolling_reference(model, clip)
+
+
+def test_rolling_equals_a_chunk_until_the_window_is_full(model: Model, clip: NDArray[np.uint8]) -> None:
+    rolling = gaze_at(model, clip[: WINDOW + 1], window="rolling", clip_len=WINDOW, max_gaze_tokens_each_frame=BUDGET)
+    chunk = gaze_at(model, clip[: WINDOW + 1], window="chunk16", clip_len=WINDOW, max_gaze_tokens_each_frame=BUDGET)
+    assert rolling[:WINDOW] == chunk[:WINDOW]
+    assert rolling[WINDOW] != chunk[WINDOW]  # the chunk begins again
+
+
+def test_chunks_know_nothing_of_each_other(model: Model, clip: NDArray[np.uint8]) -> None:
+    whole = gaze_at(model, clip, clip_len=WINDOW, max_gaze_tokens_each_frame=BUDGET)
+    alone = gaze_at(model, clip[WINDOW : 2 * WINDOW], clip_len=WINDOW, max_gaze_tokens_each_frame=BUDGET)
+    assert whole[WINDOW : 2 * WINDOW] == alone
+
+
+@pytest.mark.parametrize("window", ["chunk16", "rolling"])
+@pytest.mark.parametrize("clip_len", [1, 2])
+def test_the_shortest_windows_work(model: Model, clip: NDArray[np.uint8], window: str, clip_len: int) -> None:
+    found = gaze_at(model, clip, window=window, clip_len=clip_len, max_gaze_tokens_each_frame=BUDGET)
+    assert [gaze.slots for gaze in found] == [BUDGET] * FRAMES
+
+
+def test_how_the_caches_grow_changes_nothing(model: Model, clip: NDArray[np.uint8]) -> None:
+    settings = {"clip_len": 4, "max_gaze_tokens_each_frame": 20}  # every cell: the frame goes on after the caches have grown
+    small, large = gaze_at(model, clip, step=8, **settings), gaze_at(model, clip, step=1024, **settings)
+    assert [gaze.ids for gaze in small] == [gaze.ids for gaze in large]
+
+
+def test_a_list_of_ratios_sets_the_budget_of_each_frame_of_a_window(model: Model, clip: NDArray[np.uint8]) -> None:
+    found = gaze_at(model, clip, clip_len=3, gazing_ratio=(0.1, 0.5, 1.0))
+    assert [gaze.slots for gaze in found] == [2, 10, 20] * 3
+    assert all(sorted(gaze.ids[0]) == list(range(20)) for gaze in found[2::3])  # every cell once
