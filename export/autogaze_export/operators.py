@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import onnx
 import onnxruntime
 
 from autogaze_web.checkpoint import Checkpoint
-from autogaze_web.runtimes.native import session_options
+from autogaze_web.runtimes.native import on_worker, session_options
 
 NAMES: dict[int, str] = {1: "float32", 6: "int32", 2: "uint8", 9: "bool", 7: "int64"}  # of onnx.TensorProto.DataType
 INT64 = 7
@@ -58,7 +59,7 @@ def folded(model: onnx.ModelProto, checkpoint: Checkpoint) -> onnx.ModelProto:
         options.add_external_initializers([t.name for t in bound], [onnxruntime.OrtValue.ortvalue_from_numpy(v) for v in values])
     with tempfile.TemporaryDirectory() as folder:
         options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        on_worker(partial(onnxruntime.InferenceSession, model.SerializeToString(), options, providers=["CPUExecutionProvider"]))
         return onnx.shape_inference.infer_shapes(onnx.load(options.optimized_model_filepath))
 
 

@@ -76,11 +76,11 @@ def attend_many(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Te
 
 
 def take(x: Tensor, index: Tensor, axis: int) -> Tensor:
-    """The entries `index` (int32 [n]) of an axis of x; the exporter's own index_select would take its index through int64."""
+    """The entries `index` (int32, any shape) of an axis of x; the exporter's own index_select would take its index through int64."""
     if torch.onnx.is_in_onnx_export():
         shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
         return torch.onnx.ops.symbolic("Gather", (x, index), {"axis": axis}, dtype=x.dtype, shape=shape)
-    return x.index_select(axis, index)
+    return x.index_select(axis, index.flatten()).reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
 
 
 def node(operator: str, like: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor:

@@ -96,11 +96,12 @@ class Step(nn.Module):
         logits [B, slots, vocab], the end token last. ArgMax gives the lowest id of equals. Its result is used as an index only: it
         marks the id in `penalty` with the code of the slot, so that no 64-bit integer leaves the graph.
         """
-        penalty = torch.cat([emitted * FORBIDDEN, torch.full_like(emitted[:, :1], FORBIDDEN)], dim=1)  # [B, vocab]
-        for slot in range(self.config.slots):
-            best = (logits[:, slot] + penalty).argmax(-1, keepdim=True)
-            penalty = penalty.scatter(1, best, self.slot_codes[slot].expand(best.shape))
-        return (penalty[:, None, :-1] == self.slot_codes[:, None]).float()
+        penalty = torch.cat([emitted * FORBIDDEN, torch.full_like(emitted[:, :1], FORBIDDEN)], dim=1)[:, None]  # [B, 1, vocab]
+        codes = (torch.zeros_like(logits[:, :, 0]) + self.slot_codes)[..., None]  # [B, slots, 1]
+        for slot, code in zip(logits.split(1, dim=1), codes.split(1, dim=1), strict=True):
+            best = (slot + penalty).argmax(-1, keepdim=True)
+            penalty = penalty.scatter(2, best, code)
+        return (penalty[..., :-1] == self.slot_codes[:, None]).float()
 
 
 class StepFirst(Step):

@@ -6,8 +6,9 @@ The one module of the package that needs NumPy, because ONNX Runtime's Python in
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -16,24 +17,34 @@ from autogaze_web.errors import ModelError
 from autogaze_web.model_folder import Model
 from autogaze_web.runtime import TYPECODES, HostTensor, Loop, Tensor, step_by_step
 
+Result = TypeVar("Result")
+
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": ("CPUExecutionProvider", {}),
     "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),  # TF32's 10-bit products would change ids and 8-bit resizes
 }
 
 
-def session_options(threads: int = 0) -> Any:
-    """Options that every session of a process must share.
+# The one thread that makes and runs sessions. Masked keys get probabilities of 1e-39, and arithmetic on such denormals is ten times
+# slower. ONNX Runtime can take them for zeros, but it does so by a mode of the processor that it sets for its own threads and, once in
+# the life of a process, for the thread that makes the first session. That thread is this one: nobody else's arithmetic changes.
+WORKER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="onnxruntime")
 
-    Masked keys get probabilities of 1e-39. Arithmetic on such denormals is ten times slower; as zeros they are what is meant. The first
-    session of a process decides that for the thread that runs it.
-    """
+
+def on_worker(work: Callable[..., Result], *arguments: Any) -> Result:
+    """The result of work, done on the thread of the sessions."""
+    return WORKER.submit(work, *arguments).result()
+
+
+def session_options(threads: int = 0) -> Any:
+    """Options that all sessions of a process share; sessions must be made on_worker."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # Threads that spin while they wait double the time when anything else wants a core.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Waiting threads spin for a moment only: not at all costs a wake-up an operator, and for long doubles the time when anything else
+    # wants a core.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "200")
     return options
 
 
@@ -65,15 +76,16 @@ class NativeRuntime:
     def session(self, graph: str) -> Any:
         """The session of a graph."""
         if graph not in self.sessions:
-            options = session_options(self.threads)
-            names = list(self.model.manifest.graphs[graph].weights)
-            options.add_external_initializers(names, [self.weights[name] for name in names])
-            self.sessions[graph] = onnxruntime.InferenceSession(
-                self.model.graphs[graph], options, providers=[(self.provider, self.provider_options)]
-            )
+            self.sessions[graph] = on_worker(self._open_session, graph)
             if self.sessions[graph].get_providers()[0] != self.provider:  # ONNX Runtime falls back to the CPU without a word
                 raise ModelError(f"ONNX Runtime could not start {self.provider} on this machine; check its CUDA and cuDNN libraries.")
         return self.sessions[graph]
+
+    def _open_session(self, graph: str) -> Any:
+        options = session_options(self.threads)
+        names = list(self.model.manifest.graphs[graph].weights)
+        options.add_external_initializers(names, [self.weights[name] for name in names])
+        return onnxruntime.InferenceSession(self.model.graphs[graph], options, providers=[(self.provider, self.provider_options)])
 
     def upload(self, tensor: HostTensor) -> Tensor:
         values = np.frombuffer(tensor.data, dtype=tensor.dtype).reshape(tensor.shape)
@@ -101,7 +113,7 @@ class NativeRuntime:
                 binding.bind_ortvalue_output(name, shared[name])
             else:
                 binding.bind_output(name, self.device)
-        session.run_with_iobinding(binding)
+        on_worker(session.run_with_iobinding, binding)
         # An output in place is the tensor that was fed: the handle that owns the buffer, which the binding's own handle would not.
         return {name: shared.get(name, value) for name, value in zip(entry.outputs, binding.get_outputs(), strict=True)}
 
