@@ -75,7 +75,14 @@ def check_port(name: str, port: Port, feed: NDArray[Any], sizes: dict[str, int])
         assert size == times * (sizes.setdefault(symbol, size // times) if symbol else 1), f"{name}: {dim} is {size}"
 
 
-RUNNERS = {"torch": run_with_torch}
+def run_with_onnx(runtime: NativeRuntime) -> RunGraph:
+    """Exported graphs in ONNX Runtime."""
+
+    def run(name: str, feeds: Arrays) -> Arrays:
+        outputs = runtime.run_now(name, {key: runtime.adopt(feed) for key, feed in feeds.items()})
+        return {key: runtime.numpy(tensor) for key, tensor in outputs.items()}
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -90,10 +97,10 @@ def preprocessor() -> PreprocessorConfig:
     return parse_preprocessor((UPSTREAM / "preprocessor_config.json").read_bytes())
 
 
-@pytest.fixture(scope="session", params=RUNNERS)
+@pytest.fixture(scope="session", params=["torch", "onnx"])
 def graphs(request: pytest.FixtureRequest, config: ModelConfig) -> RunGraph:
     """Runs a graph of upstream's configuration: graphs(name, feeds) -> outputs."""
-    return RUNNERS[request.param](config)
+    return run_with_torch(config) if request.param == "torch" else run_with_onnx(request.getfixturevalue("noise_onnx"))
 
 
 @pytest.fixture(scope="session")

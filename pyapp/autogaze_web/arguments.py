@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
+
 from autogaze_web.checkpoint import FILES, Checkpoint, read_checkpoint
 from autogaze_web.errors import CheckpointError, MissingError, SettingsError
 from autogaze_web.manifest import MANIFEST
 from autogaze_web.settings import one_of
+from autogaze_web.whole_files import whole_files
 
 DEVICES = ("cpu", "cuda")
+
+
+def folder_named(text: str) -> Path:
+    """A folder; never the current one because a shell variable was empty."""
+    if not text:
+        raise typer.BadParameter("no folder is named; for the current one, write a dot.")
+    return Path(text)
 
 
 def ratios(text: str | None) -> float | tuple[float, ...] | None:
@@ -46,9 +56,9 @@ def check_video(path: Path) -> None:
 
 
 def check_out(folder: Path) -> None:
-    """Results can go there: a folder, or nothing yet."""
-    if folder.exists() and not folder.is_dir():
-        raise SettingsError(f"{folder} is a file, and a folder is needed for the results. Name another one.")
+    """Results can be written there; tried out, so that nobody waits for results that have no place."""
+    with whole_files(folder):
+        pass
 
 
 def checkpoint_in(folder: Path) -> Checkpoint:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autogaze_web.arguments import DEVICES, check_device, check_out, check_video, checkpoint_in, model_folder, ratios, scales
+from autogaze_web.arguments import DEVICES, check_device, check_out, check_video, checkpoint_in, folder_named, model_folder, ratios, scales
 from autogaze_web.checkpoint import FILES
-from autogaze_web.display import frame_progress, printable, say, size_of, stderr_console, stdout_console, step_progress, table
+from autogaze_web.display import frame_progress, printable, say, size_of, stderr_console, step_progress, table, tell, tell_table
 from autogaze_web.errors import AutoGazeError, MissingError, NotRunError, SettingsError
 from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintSettings
 from autogaze_web.record import json_text
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FAILED, USAGE, PARITY, NOT_RUN, INTERRUPTED = 1, 2, 3, 4, 130
 EXIT_CODES = {SettingsError: USAGE, MissingError: USAGE, NotRunError: NOT_RUN}  # other AutoGazeErrors: FAILED
 GIF_WIDTH = 480  # pixels
+MOST_FRAMES = 10**9  # a year of video
+MOST_THREADS = 256
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript")
 REPORT = "parity_report.json"
 GAZE, PAINT = GazeSettings(), PaintSettings()  # the defaults
@@ -54,9 +56,9 @@ def main() -> None:
 def show_version(wanted: bool) -> None:
     if wanted:
         try:
-            print(f"autogaze-web {version('autogaze-web')}")
+            tell(f"autogaze-web {version('autogaze-web')}")
         except PackageNotFoundError:
-            print("autogaze-web (not installed: run from a checkout)")
+            tell("autogaze-web (not installed: run from a checkout)")
         raise typer.Exit
 
 
@@ -114,7 +116,7 @@ def export_packages() -> Iterator[None]:
 def export(
     context: typer.Context,
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help=f"A Hugging Face folder with {', '.join(FILES)}.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The model folder to write.")],
+    out: Annotated[Path, typer.Argument(parser=folder_named, metavar="OUT", help="The model folder to write.")],
     source: Annotated[str | None, typer.Option(help="Where the weights come from, for the metadata; default: the folder's name.")] = None,
 ) -> None:
     """Turn an AutoGaze checkpoint into ONNX graphs. Prints the folder's path."""
@@ -125,11 +127,11 @@ def export(
             from autogaze_export.graphs.specs import graph_specs
             from autogaze_export.onnx_export import write_model
         with step_progress(len(graph_specs(opened.config))) as progress:
-            (out / REPORT).unlink(missing_ok=True)  # it speaks of the graphs that are replaced
             paths = write_model(opened, source or checkpoint.resolve().name, out, progress)
+            (out / REPORT).unlink(missing_ok=True)  # it speaks of the graphs that were replaced
         rows = [(path.name, size_of(path.stat().st_size)) for path in paths]
         stderr_console().print(table(("file", "size"), rows, right=("size",)))
-        print(printable(out))
+        tell(printable(out))
 
 
 @app.command()
@@ -153,19 +155,19 @@ def verify(
 def tell_parity(report: ParityReport) -> int:
     """Print the table and the verdict; -> the exit code."""
     if report.not_run is not None:
-        print(f"NOT RUN: {printable(report.not_run)}")
+        tell(f"NOT RUN: {printable(report.not_run)}")
         return NOT_RUN
     columns = ("graph", "tensor", "shape", "max |Δ|", "tolerance", "ok", "note")
     rows = [
         (t.graph, t.tensor, t.shape, f"{t.max_difference:.2e}", f"{t.tolerance:.0e}", "ok" if t.passed else "FAILED", t.note)
         for t in report.tensors
     ]
-    stdout_console().print(table(columns, rows, right=("max |Δ|", "tolerance")))
+    tell_table(table(columns, rows, right=("max |Δ|", "tolerance")))
     failed = sum(not t.passed for t in report.tensors)
     if report.passed:
-        print(f"PASSED: {len(rows)} tensors agree with PyTorch.")
+        tell(f"PASSED: {len(rows)} tensors agree with PyTorch.")
         return 0
-    print(f"FAILED: {failed} of {len(rows)} tensors do not agree with PyTorch.")
+    tell(f"FAILED: {failed} of {len(rows)} tensors do not agree with PyTorch.")
     return PARITY
 
 
@@ -173,7 +175,9 @@ def tell_parity(report: ParityReport) -> int:
 def run(
     context: typer.Context,
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any video file that FFmpeg reads.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results; files of an earlier run are replaced.")],
+    out: Annotated[
+        Path, typer.Option(parser=folder_named, metavar="DIR", help="Folder for the results; files of an earlier run are replaced.")
+    ],
     model: Annotated[Path | None, typer.Option(metavar="OUT", help="A model folder that export wrote; default: the built-in one.")] = None,
     mode: Annotated[
         str, typer.Option(metavar="|".join(MODES), help="The whole frame at once, or in tiles of the model's size.")
@@ -214,10 +218,10 @@ def run(
     alpha: Annotated[float, typer.Option(help="Strength of blending, 0 to 1.")] = PAINT.blend_alpha,
     cell_scale: Annotated[float, typer.Option(help="Size of drawn and updated cells.")] = PAINT.mask_cell_scale,
     gif_width: Annotated[int, typer.Option(min=0, metavar="PIXELS", help="Of the GIFs, at most; 0: no GIFs.")] = GIF_WIDTH,
-    start: Annotated[int, typer.Option(min=0, metavar="FRAMES", help="Frames to skip.")] = 0,
-    frames: Annotated[int | None, typer.Option(min=1, metavar="LIMIT", help="Frames to render, at most.")] = None,
+    start: Annotated[int, typer.Option(min=0, max=MOST_FRAMES, metavar="FRAMES", help="Frames to skip.")] = 0,
+    frames: Annotated[int | None, typer.Option(min=1, max=MOST_FRAMES, metavar="LIMIT", help="Frames to render, at most.")] = None,
     device: Annotated[str, typer.Option(metavar="|".join(DEVICES), help="Where the graphs run.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="Of the CPU; 0: one a core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=MOST_THREADS, help="Of the CPU; 0: one a core.")] = 0,
 ) -> None:
     """Look at a video and write what was seen: metrics.json, trace.json, input.gif, mask.gif, output.gif. Prints their paths."""
     with failures(context):
@@ -246,7 +250,7 @@ def run(
             say(f"warning: {warning}")
         say(where_time_went(outcome))
         for file in outcome.files:
-            print(printable(file))
+            tell(printable(file))
 
 
 def where_time_went(outcome: Outcome) -> str:

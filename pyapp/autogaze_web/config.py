@@ -285,8 +285,13 @@ def _refuse_contradictions(config: ModelConfig, top: _Section, gaze: _Section, v
     connector.may_only_be("num_tokens", config.connector_tokens, reason="needed, (input_img_size / kernel_size)²")
     connector.must_be("hidden_dim", config.hidden, reason="needed, the decoder's hidden_size")
     vision.must_be("out_dim", config.hidden, reason="needed, the decoder's hidden_size")
+    if config.trunk_temporal_kernel < 2:
+        raise vision.refusal("trunk_temporal_kernel_size", "supported: 2 and more, since the graphs remember the frames before")
     if config.trunk_spatial_kernel % 2 == 0:
         raise vision.refusal("trunk_spatial_kernel_size", "an odd number is needed")
+    most = min(config.connector_tokens, cells)  # a block takes the positions of vision tokens, and has no cell twice
+    if config.slots > most:
+        raise decoder.refusal("num_multi_token_pred", f"at most {most} is needed, a frame's vision tokens or cells if they are fewer")
     if config.key_value_heads != config.heads:
         raise decoder.refusal("num_key_value_heads", f"supported: {config.heads}, as many as num_attention_heads")
     if config.head_dim % 2:

@@ -6,6 +6,7 @@ Everything that is large stays in the runtime. A frame is one call of `encode` a
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,9 +16,22 @@ from autogaze_web.runtime import HostTensor, Runtime, Tensor, floats, ints
 
 NEVER = -3e38  # a task loss that no prediction is at or below; finite, because shaders may take infinities for impossible
 CAPACITY_STEP = 256  # slots by which the caches grow; attention costs what the capacity is, and growing copies the caches
+BATCH_BYTES = 2 << 30
 POSITIONS_STEP = 2048  # rows by which the tables of angles grow
 COLLECTED = ("block_ids", "block_valid", "probs", "task_loss")
 BETWEEN_FRAMES = ("past", "block_ids", "block_valid", "key_valid", "count", "slot")  # of the state; the rest belongs to a frame
+
+
+def tile_batch(config: ModelConfig, budgets: Sequence[int], tiles: int) -> int:
+    """Tiles to decode together so that caches and attention stay within BATCH_BYTES; ids do not depend on it.
+
+    budgets: of the frames of a window. At most two capacities of caches are held (while they grow), and three times a first block's
+    scores.
+    """
+    slots = sum(config.connector_tokens + -(budget // -config.slots) * config.slots for budget in budgets)
+    caches = 2 * 2 * config.layers * config.heads * config.head_dim
+    scores = 3 * config.heads * (config.connector_tokens + config.slots)
+    return max(1, min(tiles, BATCH_BYTES // (4 * slots * (caches + scores))))
 
 
 class FrameGaze(NamedTuple):
@@ -123,8 +137,10 @@ class TileDecoder:
         self._replace({"past": encoded["next.past"]})
         self.used += c.slots + c.connector_tokens
         self.state["remaining"] = self.runtime.upload(ints([budget]))
-        collected = await self._loop("step_first", {"vision": encoded["vision"]}, blocks)
-        self.runtime.release([encoded["vision"]])
+        try:
+            collected = await self._loop("step_first", {"vision": encoded["vision"]}, blocks)
+        finally:
+            self.runtime.release([encoded["vision"]])
         # Capacity is made for what a frame mostly needs; a longer one goes on after the caches have grown.
         while len(collected) < blocks and not self.stopped:
             await self._reserve(c.slots)
@@ -136,7 +152,7 @@ class TileDecoder:
         """Blocks of the open frame until its rows stop, the capacity is full or `blocks` are made; each but the frame's first feeds one."""
         slots = self.config.slots
         room = (self.capacity - self.used) // slots + (first == "step_first")
-        state = {name: tensor for name, tensor in self.state.items() if name != "past"}
+        state = {name: self.state.pop(name) for name in list(self.state) if name != "past"}  # the loop's from here on, also if it fails
         feeds = {**self.shared.reach(self.capacity), "threshold": self.threshold, **feeds}
         loop = await self.runtime.loop(first, "step_next", feeds, state, (*COLLECTED, "stop"), "stop", min(blocks, room))
         self.state |= loop.state
@@ -175,26 +191,26 @@ class TileDecoder:
         needed = self.used + slots
         if needed <= self.capacity:
             return
-        c = self.config
         step = self.shared.capacity_step
         capacity = -(needed // -step) * step
-        more = capacity - self.capacity
-        names = self._cache_names()
-        zeros = {
-            "more_valid": self.runtime.zeros("float32", (self.batch, more)),
-            "more_keys": self.runtime.zeros("float32", (self.batch, c.heads, c.head_dim, more)),
-            "more_values": self.runtime.zeros("float32", (self.batch, c.heads, more, c.head_dim)),
-        }
+        zeros = self._zeros(capacity - self.capacity)
         if self.capacity:
-            grown = await self.runtime.run("grow", {name: self.state[name] for name in ("key_valid", *names)} | zeros)
-            self._replace({name.removeprefix("next."): tensor for name, tensor in grown.items()})
-            self.runtime.release(list(zeros.values()))
-        else:
-            self.runtime.release(list(zeros.values()))
-            shapes = {"key": (c.heads, c.head_dim, capacity), "value": (c.heads, capacity, c.head_dim)}
-            caches = {name: self.runtime.zeros("float32", (self.batch, *shapes[name.split("_")[0]])) for name in names}
-            self._replace(caches | {"key_valid": self.runtime.zeros("float32", (self.batch, capacity))})
+            more = {"more_valid": zeros["key_valid"], "more_keys": zeros["key_0"], "more_values": zeros["value_0"]}
+            try:
+                grown = await self.runtime.run("grow", {name: self.state[name] for name in ("key_valid", *self._cache_names())} | more)
+            finally:
+                self.runtime.release(list(zeros.values()))
+            zeros = {name.removeprefix("next."): tensor for name, tensor in grown.items()}
+        self._replace(zeros)
         self.capacity = capacity
+
+    def _zeros(self, slots: int) -> dict[str, Tensor]:
+        """key_valid and caches of so many slots; to grow by them, one layer's serve all."""
+        c = self.config
+        shapes = {"key": (c.heads, c.head_dim, slots), "value": (c.heads, slots, c.head_dim)}
+        names = ["key_0", "value_0"] if self.capacity else self._cache_names()
+        caches = {name: self.runtime.zeros("float32", (self.batch, *shapes[name.split("_")[0]])) for name in names}
+        return caches | {"key_valid": self.runtime.zeros("float32", (self.batch, slots))}
 
     async def _drop_oldest_frame(self) -> None:
         """rolling: the oldest frame's slots go, and positions begin again at the oldest frame that is left."""
@@ -205,9 +221,11 @@ class TileDecoder:
         names = ("key_valid", "count", "slot", *self._cache_names())
         count = self.runtime.upload(ints([dropped]))
         feeds = {name: self.state[name] for name in names} | self.shared.reach(self.capacity) | {"dropped": count}
-        shifted = await self.runtime.run("shift", feeds)
+        try:
+            shifted = await self.runtime.run("shift", feeds)
+        finally:
+            self.runtime.release([count])
         self._replace({name.removeprefix("next."): tensor for name, tensor in shifted.items()})
-        self.runtime.release([count])
         self.used -= dropped
 
     def _cache_names(self) -> list[str]:

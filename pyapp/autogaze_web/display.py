@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,22 @@ def printable(text: object) -> str:
 def say(text: object) -> None:
     """A line on stderr."""
     print(printable(text), file=sys.stderr, flush=True)
+
+
+def tell(text: object) -> None:
+    """Lines of results on stdout, as they are; no error where nobody reads them any more."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def tell_table(table: Table) -> None:
+    """A table on stdout."""
+    console = stdout_console()
+    with console.capture() as shown:
+        console.print(table)
+    tell(shown.get().rstrip("\n"))
 
 
 def stderr_console() -> Console:

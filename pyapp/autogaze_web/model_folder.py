@@ -11,6 +11,11 @@ from autogaze_web.checkpoint import Checkpoint, read_checkpoint
 from autogaze_web.errors import ModelError
 from autogaze_web.manifest import MANIFEST, Manifest, check_sizes, parse_manifest
 
+GRAPHS = (  # that the pipeline runs
+    *("prepare", "prepare_tiled", "encode", "step_first", "step_next", "grow", "shift"),
+    *("paint", "paint_deduplicated", "paint_rows", "paint_rows_deduplicated"),
+)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -26,6 +31,8 @@ def open_model(name: str, manifest_text: bytes, graph_files: Mapping[str, bytes]
     """Check graphs (by file name) against the manifest, and the checkpoint's sizes against the graphs'."""
     manifest = parse_manifest(manifest_text)
     check_sizes(manifest, checkpoint.config)
+    if missing := [graph for graph in GRAPHS if graph not in manifest.graphs]:
+        raise ModelError(f"{MANIFEST} of the model {name} lists no graph {', '.join(missing)}; export the checkpoint again.")
     graphs = {}
     for graph in manifest.graphs.values():
         content = graph_files.get(graph.file)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from autogaze_web.checkpoint import Checkpoint
-from autogaze_web.decode import FrameGaze, Shared, TileDecoder
+from autogaze_web.decode import FrameGaze, Shared, TileDecoder, tile_batch
+from autogaze_web.errors import VideoError
 from autogaze_web.layout import Layout
 from autogaze_web.metrics import FrameNumbers, frame_numbers
 from autogaze_web.paint import PaintSettings, paint_feeds
@@ -15,6 +18,8 @@ from autogaze_web.runtime import HostTensor, Runtime, Tensor, floats
 from autogaze_web.settings import GazeSettings, check_paint
 from autogaze_web.target import target_tiling
 from autogaze_web.tiles import Tiling, plan_tiles, prepare_feeds
+
+WIDEST = 11_008  # pixels: the squared error of a row of three channels fits 32 bits
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,12 @@ class Gazer:
             self.window += 1
         tiles = (await self.runtime.run(self.prepare_graph, {"frame": frame.pixels, **feeds}))["tiles"]
         budget = self.budgets[self.seen % self.frames]
-        parts = [await decoder.gaze(tiles, budget) for decoder in self.decoders]
-        for decoder in self.decoders:
-            await decoder.close_frame(max(other.blocks for other in self.decoders))
-        self.runtime.release([tiles])
+        try:
+            parts = [await decoder.gaze(tiles, budget) for decoder in self.decoders]
+            for decoder in self.decoders:
+                await decoder.close_frame(max(other.blocks for other in self.decoders))
+        finally:
+            self.runtime.release([tiles])
         self.seen += 1
         return join_tiles(parts, self.config.eos_token)
 
@@ -83,7 +90,7 @@ class Gazer:
             self.tiling = plan_tiles(self.settings.mode, width, height, self.config)
         feeds = prepare_feeds(self.tiling, self.config, self.checkpoint.preprocessor)
         self.feeds = {name: self.runtime.upload(tensor) for name, tensor in feeds.items()}
-        batch = self.settings.tile_batch or self.tiling.tiles
+        batch = self.settings.tile_batch or tile_batch(self.config, self.budgets, self.tiling.tiles)
         self.decoders = [
             TileDecoder(self.shared, first, min(batch, self.tiling.tiles - first), self.settings.window, self.frames, self.threshold)
             for first in range(0, self.tiling.tiles, batch)
@@ -99,7 +106,7 @@ def join_tiles(parts: Iterable[FrameGaze], end_token: int) -> FrameGaze:
         ids=[row[0] + [end_token] * (slots - len(row[0])) for row in rows],
         valid=[row[1] + [False] * (slots - len(row[1])) for row in rows],
         probs=[row[2] + [0.0] * (slots - len(row[2])) for row in rows],
-        task_loss=[row[3] + [0.0] * (losses - len(row[3])) for row in rows],
+        task_loss=[row[3] + [math.nan] * (losses - len(row[3])) for row in rows],
     )
 
 
@@ -110,7 +117,7 @@ class Panels:
     mask: Tensor
     output: Tensor
     numbers: FrameNumbers
-    keyframe: bool
+    keyframe: bool  # whether the canvas began anew
 
 
 class Painter:
@@ -134,13 +141,19 @@ class Painter:
         flag = self.runtime.upload(floats([1.0 if whole else 0.0]))
         assert self.canvas is not None
         feeds = {"frame": frame.pixels, "canvas": self.canvas, "emitted": emitted, "keyframe": flag, **self.feeds}
-        painted = await self.runtime.run(self.settings.graph, feeds)
-        (stats,) = await self.runtime.read([painted["row_stats"]])
-        self.runtime.release([emitted, flag, self.canvas, painted["row_stats"]])
+        try:
+            painted = await self.runtime.run(self.settings.graph, feeds)
+        finally:
+            self.runtime.release([emitted, flag])
+        self.runtime.release([self.canvas])
         self.canvas = painted["next.canvas"]
+        try:
+            (stats,) = await self.runtime.read([painted["row_stats"]])
+        finally:
+            self.runtime.release([painted["row_stats"]])
         self.painted += 1
         numbers = frame_numbers([int(value) for value in stats.data], tiling.width, tiling.height, whole)
-        return Panels(painted["mask_panel"], painted["output_panel"], numbers, whole)
+        return Panels(painted["mask_panel"], painted["output_panel"], numbers, keyframe)
 
     def release(self) -> None:
         """Give back every tensor."""
@@ -149,6 +162,10 @@ class Painter:
 
     def _start(self, tiling: Tiling) -> None:
         self.release()
+        if tiling.width > WIDEST:
+            raise VideoError(
+                f"Frames of {tiling.width}x{tiling.height} pixels are too wide to paint; {WIDEST} is the most. Scale the video down."
+            )
         self.tiling = tiling
         self.feeds = {name: self.runtime.upload(tensor) for name, tensor in paint_feeds(tiling, self.layout, self.settings).items()}
         self.canvas = self.runtime.zeros("uint8", (tiling.height, tiling.width, 4))
@@ -175,13 +192,17 @@ class FrameResult:
     tokens_by_scale: list[int]  # valid tokens of all tiles
 
 
-async def render(frames: AsyncIterator[SourceFrame], gazer: Gazer, painter: Painter) -> AsyncIterator[FrameResult]:
-    """Look at every frame and paint it, one at a time: nothing but the caches, the canvas and one frame is held."""
-    async for frame in frames:
-        gaze = await gazer.gaze(frame)
-        assert gazer.tiling is not None
-        panels = await painter.paint(frame, gazer.tiling, gaze)
-        yield FrameResult(frame, gazer.window, gazer.tiling, gaze, panels, tokens_by_scale(gaze, painter.layout))
+async def render(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer, painter: Painter) -> AsyncGenerator[FrameResult, None]:
+    """Look at every frame and paint it, one at a time: nothing but the caches, the canvas and one frame is held.
+
+    `frames` is closed at the end, also at an early one: whoever stops must aclose this generator.
+    """
+    async with aclosing(frames):
+        async for frame in frames:
+            gaze = await gazer.gaze(frame)
+            assert gazer.tiling is not None
+            panels = await painter.paint(frame, gazer.tiling, gaze)
+            yield FrameResult(frame, gazer.window, gazer.tiling, gaze, panels, tokens_by_scale(gaze, painter.layout))
 
 
 def tokens_by_scale(gaze: FrameGaze, layout: Layout) -> list[int]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from autogaze_web.config import ModelConfig
-from autogaze_web.decode import FrameGaze
+from autogaze_web.decode import FrameGaze, tile_batch
 from autogaze_web.layout import Layout
 from autogaze_web.metrics import RunNumbers
 from autogaze_web.paint import PaintSettings, scale_colours
@@ -100,7 +100,7 @@ class RunRecord:
             "tile_columns": tiling.columns,
             "tile_rows": tiling.rows,
             "tile_count": tiling.tiles,
-            "tile_batch_size": min(self.gaze.tile_batch or tiling.tiles, tiling.tiles),
+            "tile_batch_size": min(self.gaze.tile_batch or tile_batch(self.config, budgets, tiling.tiles), tiling.tiles),
             "fixation_budget_each_frame": same([budget * tiling.tiles for budget in budgets]),
             "scales": list(self.layout.scales),
             "num_vision_tokens_each_frame": self.layout.cells,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +36,7 @@ from autogaze_web.whole_files import whole_files
 STAGES = ("decode", "gaze", "paint", "write")
 PANELS = ("input", "mask", "output")
 METRICS, TRACE = "metrics.json", "trace.json"
+FILES = (METRICS, TRACE, *(f"{panel}.gif" for panel in PANELS))
 GIF_WIDTH = 480
 
 Report = Callable[[int, int | None, float], None]  # frames done, frames in all where known, frames gazed at a second
@@ -175,12 +176,13 @@ class RunFiles:
 def render_video(job: Job, report: Report = lambda done, total, fps: None) -> Outcome:
     """Render a whole video; report is called before the first frame and after each. Raises AutoGazeError, OSError (the disk)."""
     with open_video(job.video) as reader:
+        check_apart(job)
         model = read_model(job.model)
         runtime = open_runtime(model, job.device, job.threads)
         stages = Stages()
         gazer, painter = TimedGazer(stages, runtime, model, job.gaze), TimedPainter(stages, runtime, model, job.paint)
         record = record_of(reader, model, runtime, job)
-        with whole_files(job.out) as folder, ExitStack() as stack:
+        with whole_files(job.out, FILES) as folder, ExitStack() as stack:
             files = RunFiles(folder, record, job.gif_width, runtime, stack)
             frames, total = read_frames(reader, runtime, stages, job), frames_expected(reader, job)
             report(0, total, 0.0)
@@ -196,6 +198,13 @@ def render_video(job: Job, report: Report = lambda done, total, fps: None) -> Ou
     return Outcome(files.numbers.frames, [job.out / name for name in names], warnings, stages, seconds)
 
 
+def check_apart(job: Job) -> None:
+    """The video is none of the files that a run replaces or removes."""
+    for path in (job.out / name for name in FILES):
+        if path.exists() and path.samefile(job.video):
+            raise SettingsError(f"{job.video.name} is in the folder for the results, where {path.name} is replaced. Name another folder.")
+
+
 def record_of(reader: VideoReader, model: Model, runtime: NativeRuntime, job: Job) -> RunRecord:
     """What is known before the first frame; SettingsError for target scales that the model cannot look at."""
     info, checkpoint = reader.info, model.checkpoint
@@ -207,28 +216,30 @@ def record_of(reader: VideoReader, model: Model, runtime: NativeRuntime, job: Jo
 
 
 async def render_frames(
-    frames: AsyncIterator[SourceFrame],
+    frames: AsyncGenerator[SourceFrame, None],
     gazer: Gazer,
     painter: Painter,
     files: RunFiles,
     stages: Stages,
     report: Callable[[int, float], None] = lambda done, fps: None,
 ) -> None:
-    """Take every frame through the pipeline into the files; report: frames done, frames gazed at a second."""
+    """Take every frame through the pipeline into the files, and close `frames`; report: frames done, frames gazed at a second."""
     try:
-        async with aclosing(cast(AsyncGenerator[FrameResult, None], render(frames, gazer, painter))) as results:
+        async with aclosing(frames), aclosing(cast(AsyncGenerator[FrameResult, None], render(frames, gazer, painter))) as results:
             async for result in results:
-                with stages("write"):
-                    files.add(result)
-                files.runtime.release([result.frame.pixels, result.panels.mask, result.panels.output])
+                try:
+                    with stages("write"):
+                        files.add(result)
+                finally:
+                    files.runtime.release([result.panels.mask, result.panels.output])
                 report(files.numbers.frames, files.numbers.frames / stages.seconds["gaze"])
     finally:
         gazer.release()
         painter.release()
 
 
-async def read_frames(reader: VideoReader, runtime: NativeRuntime, stages: Stages, job: Job) -> AsyncIterator[SourceFrame]:
-    """The frames of a video, in the runtime."""
+async def read_frames(reader: VideoReader, runtime: NativeRuntime, stages: Stages, job: Job) -> AsyncGenerator[SourceFrame, None]:
+    """The frames of a video, in the runtime; each is released when the next is asked for, or at the end."""
     frames = reader.frames(job.limit, job.start)
     while True:
         with stages("decode"):
@@ -237,7 +248,10 @@ async def read_frames(reader: VideoReader, runtime: NativeRuntime, stages: Stage
                 return
             tensor = runtime.adopt(frame.pixels)
         height, width, _ = frame.pixels.shape
-        yield SourceFrame(frame.index, frame.time_s, width, height, tensor)
+        try:
+            yield SourceFrame(frame.index, frame.time_s, width, height, tensor)
+        finally:
+            runtime.release([tensor])
 
 
 def run_to_end(work: Coroutine[object, object, None]) -> None:

@@ -66,7 +66,11 @@ class Runtime(Protocol):
         """A tensor of zeros."""
 
     async def run(self, graph: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Run a graph once; -> its outputs by name, `next.` included. The caller releases what it does not keep."""
+        """Run a graph once; -> its outputs by name, `next.` included. The caller releases what it does not keep.
+
+        An output that is written in place is given back as the very handle that was fed for it: one buffer, one handle. Feeds that the
+        graph has no input for are ignored, so that one state serves several graphs.
+        """
 
     async def loop(
         self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
@@ -74,7 +78,8 @@ class Runtime(Protocol):
         """Run `first` once, then `then` until the output `flag` (int32 [1]) is not 0, at most `limit` runs in all.
 
         `feeds` stay the same; `state` is replaced after each run by the run's `next.` outputs and belongs to the loop: what a run
-        replaces is released. `collect` names outputs, of the state or not, that come back to the host from every run, in one read.
+        replaces is released, and all of it when a run fails. `collect` names outputs, of the state or not, that come back to the host
+        from every run, in one read.
         """
 
     async def read(self, tensors: Sequence[Tensor]) -> list[HostTensor]:
@@ -96,15 +101,22 @@ async def step_by_step(
 ) -> Loop:
     """Runtime.loop for a runtime whose runs are done when they return: run, read, look at the flag."""
     current, collected = dict(state), []
-    for run in range(limit):
-        outputs = await runtime.run(then if run else first, {**feeds, **current})
-        named = {name.removeprefix("next."): tensor for name, tensor in outputs.items()}
-        replaced = {name: tensor for name, tensor in named.items() if f"next.{name}" in outputs}
-        runtime.release([current[name] for name in replaced if name in current and current[name] is not replaced[name]])
-        current |= replaced
-        *small, stop = await runtime.read([named[name] for name in (*collect, flag)])
-        runtime.release([tensor for name, tensor in named.items() if name not in replaced])
-        collected.append(dict(zip(collect, small, strict=True)))
-        if stop.data[0]:
-            break
+    try:
+        for run in range(limit):
+            outputs = await runtime.run(then if run else first, {**feeds, **current})
+            named = {name.removeprefix("next."): tensor for name, tensor in outputs.items()}
+            replaced = {name: tensor for name, tensor in named.items() if f"next.{name}" in outputs}
+            small = [tensor for name, tensor in named.items() if name not in replaced]
+            runtime.release([current[name] for name in replaced if name in current and current[name] is not replaced[name]])
+            current |= replaced
+            try:
+                *values, stop = await runtime.read([named[name] for name in (*collect, flag)])
+            finally:
+                runtime.release(small)
+            collected.append(dict(zip(collect, values, strict=True)))
+            if stop.data[0]:
+                break
+    except BaseException:
+        runtime.release(list(current.values()))
+        raise
     return Loop(current, collected)

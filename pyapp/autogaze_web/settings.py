@@ -13,6 +13,7 @@ from autogaze_web.resample import float32
 from autogaze_web.tiles import MODES
 
 WINDOWS = ("chunk16", "rolling")
+MOST_DB = 200  # either way: float32 holds such losses, and no model predicts others
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class GazeSettings:
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise SettingsError(f"{name} is {value}; it is a finite number.")
+        if self.task_loss_requirement_db is not None and abs(self.task_loss_requirement_db) > MOST_DB:
+            raise SettingsError(f"task_loss_requirement_db is {self.task_loss_requirement_db}; it goes from -{MOST_DB} to {MOST_DB}.")
+        if self.target_scales is not None and self.mode == "tiled":
+            raise SettingsError("target_scales and the mode tiled each say how a frame is cut into tiles; give one of them.")
         if self.tile_batch < 0:
             raise SettingsError(f"tile_batch is {self.tile_batch}; it is a number of tiles, or 0 for all.")
 

@@ -13,18 +13,19 @@ from autogaze_web.layout import Layout
 from autogaze_web.settings import GazeSettings
 from autogaze_web.tiles import Tiling
 
+MOST_TILES_ACROSS = 16  # 256 tiles, a square of 3,584 pixels
+
 
 def target_layout(settings: GazeSettings, config: ModelConfig) -> Layout:
     """The other encoder's vocabulary; SettingsError where its grids are not whole tiles of the model's."""
     scales, patch = tuple(sorted(settings.target_scales or ())), settings.target_patch_size
-    wanted = (
-        f"{len(config.scales)} scales that are the same multiple of {'+'.join(map(str, config.scales))}, with patches of {config.patch}"
-    )
+    own = "+".join(map(str, config.scales))
+    wanted = f"{own} with patches of {config.patch}, or all of these scales the same multiple, up to {MOST_TILES_ACROSS} times as large"
     found = f"target_scales {'+'.join(map(str, scales))} with target_patch_size {patch}"
     if patch != config.patch or len(scales) != len(config.scales):
         raise SettingsError(f"{found} cannot be looked at by this model; it takes {wanted}.")
     times = scales[-1] // config.scales[-1]
-    if times < 1 or scales != tuple(times * scale for scale in config.scales):
+    if not 1 <= times <= MOST_TILES_ACROSS or scales != tuple(times * scale for scale in config.scales):
         raise SettingsError(f"{found} cannot be looked at by this model; it takes {wanted}.")
     return Layout(scales, patch)
 

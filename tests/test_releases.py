@@ -1,0 +1,123 @@
+"""The pipeline gives back what it takes: no leak, no second release, no use after release. A browser's GPU forgives none of these."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autogaze_web.model_folder import Model, read_model
+from autogaze_web.paint import PaintSettings
+from autogaze_web.pipeline import Gazer, Painter, SourceFrame, render
+from autogaze_web.runtime import HostTensor, Loop, Tensor, step_by_step
+from autogaze_web.runtimes.native import NativeRuntime
+from autogaze_web.settings import GazeSettings
+
+
+class Strict:
+    """A Runtime that knows which handles are live, and can fail at a given run."""
+
+    def __init__(self, model: Model, fail_at: int | None = None) -> None:
+        self.runtime, self.live, self.runs, self.fail_at = NativeRuntime(model), dict[int, Any](), 0, fail_at
+
+    backend = "strict"
+
+    def take(self, tensor: Tensor) -> Tensor:
+        self.live[id(tensor)] = tensor
+        return tensor
+
+    def check(self, tensors: Sequence[Tensor]) -> None:
+        for tensor in tensors:
+            assert id(tensor) in self.live, "a handle is used after its release"
+
+    def upload(self, tensor: HostTensor) -> Tensor:
+        return self.take(self.runtime.upload(tensor))
+
+    def zeros(self, dtype: str, shape: tuple[int, ...]) -> Tensor:
+        return self.take(self.runtime.zeros(dtype, shape))
+
+    async def run(self, graph: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self.check(list(feeds.values()))
+        self.runs += 1
+        if self.runs == self.fail_at:
+            raise RuntimeError("device lost")
+        return {name: self.take(tensor) for name, tensor in (await self.runtime.run(graph, feeds)).items()}
+
+    async def loop(
+        self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
+    ) -> Loop:
+        return await step_by_step(self, first, then, feeds, state, collect, flag, limit)
+
+    async def read(self, tensors: Sequence[Tensor]) -> list[HostTensor]:
+        self.check(tensors)
+        return await self.runtime.read(tensors)
+
+    def release(self, tensors: Sequence[Tensor]) -> None:
+        for tensor in tensors:
+            assert self.live.pop(id(tensor), None) is not None, "a handle is released twice"
+
+
+CASES = {
+    "resize": (GazeSettings(), [(60, 50)] * 5),
+    "a frame longer than the first capacity": (GazeSettings(max_gaze_tokens_each_frame=20), [(60, 50)] * 4),
+    "tiles in batches": (GazeSettings(mode="tiled", tile_batch=2, max_gaze_tokens_each_frame=11), [(150, 70)] * 5),
+    "rolling": (GazeSettings(window="rolling", clip_len=2, max_gaze_tokens_each_frame=11), [(60, 50)] * 5),
+    "rolling over one frame": (GazeSettings(window="rolling", clip_len=1, max_gaze_tokens_each_frame=5), [(60, 50)] * 3),
+    "the size changes": (GazeSettings(mode="tiled", max_gaze_tokens_each_frame=5), [(60, 50), (60, 50), (70, 90), (60, 50)]),
+}
+
+
+def render_all(runtime: Strict, model: Model, settings: GazeSettings, sizes: list[tuple[int, int]]) -> list[int]:
+    """Render frames of some sizes and give everything back; -> how many handles were live after each frame."""
+    gazer = Gazer(runtime, model.checkpoint, settings)
+    gazer.shared.capacity_step = 32
+    painter = Painter(runtime, model.checkpoint.config.layout, PaintSettings())
+    live: list[int] = []
+
+    async def frames() -> AsyncGenerator[SourceFrame, None]:
+        for index, (width, height) in enumerate(sizes):
+            pixels = np.random.default_rng(index).integers(0, 256, (height, width, 3), dtype=np.uint8)
+            tensor = runtime.upload(HostTensor(pixels.tobytes(), "uint8", pixels.shape))
+            try:
+                yield SourceFrame(index, index / 30, width, height, tensor)
+            finally:
+                runtime.release([tensor])
+
+    async def go() -> None:
+        async with aclosing(render(frames(), gazer, painter)) as results:
+            async for result in results:
+                runtime.release([result.panels.mask, result.panels.output])
+                live.append(len(runtime.live))
+
+    try:
+        asyncio.run(go())
+    finally:
+        gazer.release()
+        painter.release()
+    return live
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_everything_is_given_back_once(case: str, tiny_model: Path) -> None:
+    model = read_model(tiny_model)
+    runtime = Strict(model)
+    live = render_all(runtime, model, *CASES[case])
+    assert len(runtime.live) == 0
+    assert len(set(live[1:])) == 1  # nothing gathers from frame to frame
+
+
+@pytest.mark.parametrize("case", ["tiles in batches", "rolling"])
+def test_everything_is_given_back_when_a_run_fails(case: str, tiny_model: Path) -> None:
+    model = read_model(tiny_model)
+    whole = Strict(model)
+    render_all(whole, model, *CASES[case])
+    for fail_at in range(1, whole.runs + 1, 3):
+        runtime = Strict(model, fail_at)
+        with pytest.raises(RuntimeError, match="device lost"):
+            render_all(runtime, model, *CASES[case])
+        assert len(runtime.live) == 0, f"failing at run {fail_at} leaves {len(runtime.live)} handles"
