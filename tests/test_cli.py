@@ -113,9 +113,11 @@ def test_every_option_arrives(tiny_model: Path, video: Path, tmp_path: Path, opt
         ("--gazing-ratio 0.1 --max-gaze-tokens 3", "give one of them"),
         ("--task-loss nan", "finite"),
         ("--task-loss 1 --task-loss-db 1", "give one of them"),
+        ("--task-loss-db -99999", "from -200 to 200"),
         ("--clip-len 5", "4 frames at most"),
         ("--target-scales 64", "cannot be looked at by this model"),
         ("--target-scales 64x128", "target_scales is '64x128'"),
+        ("--target-scales 64+128 --mode tiled", "give one of them"),
         ("--target-scales 64+128 --target-patch-size 8", "patches of 16"),
         ("--alpha 2", "blend_alpha is 2.0; it goes from 0 to 1."),
         ("--cell-scale nan", "mask_cell_scale is nan"),
@@ -129,11 +131,26 @@ def test_settings_that_make_no_sense(tiny_model: Path, video: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "words", ["run clip.mkv", "run", "fly", "run a --out b --frames 0", "run a --out b --alpha x", "export a", "verify"]
+    "words",
+    [
+        *("run clip.mkv", "run", "fly", "export a", "verify"),
+        *("run a --out b --frames 0", "run a --out b --alpha x", f"run a --out b --start {10**20}", f"run a --out b --frames {10**20}"),
+        *("run a --out b --threads -1", "run a --out b --threads 257", "run a --out=", "run a --out "),
+    ],
 )
 def test_usage(words: str) -> None:
-    result = call(*words.split())
+    result = call(*words.split(" "))
     assert (result.exit_code, result.stdout) == (2, "") and "Error: " in result.stderr
+
+
+def test_results_need_a_place(video: Path, checkpoint: Path, tmp_path: Path) -> None:
+    result = call("export", checkpoint, "")
+    assert result.exit_code == 2 and "no folder is named" in result.stderr
+    for out in ("/proc/x", tmp_path / "made" / ("x" * 300)):
+        for words in (("run", video, "--out", out), ("export", checkpoint, out)):
+            assert refused(call(*words), 2).startswith(f"Nothing can be written to {out}: ")
+    assert "clip.mkv/x is a file or in one" in refused(call("run", video, "--out", video / "x"), 2)
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.mkv", "checkpoint"}
 
 
 def test_missing_things(tiny_model: Path, video: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -208,6 +225,10 @@ def test_damaged_models(tiny_model: Path, video: Path, tmp_path: Path) -> None:
     (damaged / "encode.onnx").write_bytes(b"no graph")
     said = refused(call("run", video, "--model", damaged, "--out", tmp_path / "out"), 1)
     assert "encode.onnx" in said and "export the checkpoint again" in said
+    manifest = json.loads((tiny_model / MANIFEST).read_text())
+    del manifest["graphs"]["grow"]
+    (damaged / MANIFEST).write_text(json.dumps(manifest))
+    assert "lists no graph grow; export" in refused(call("run", video, "--model", damaged, "--out", tmp_path / "out"), 1)
     (damaged / MANIFEST).write_text("{")
     assert MANIFEST in refused(call("verify", damaged), 1)
 
@@ -255,6 +276,9 @@ def test_export(tiny_model: Path, checkpoint: Path, tmp_path: Path, monkeypatch:
         report("encode")
         return {path.name: path.read_bytes() for path in tiny_model.iterdir() if path.name not in opened.files}
 
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(onnx_export, "export_graphs", ready)
     out = tmp_path / "[red]model"
     result = call("export", checkpoint, out)
@@ -264,6 +288,10 @@ def test_export(tiny_model: Path, checkpoint: Path, tmp_path: Path, monkeypatch:
     for path in out.iterdir():
         assert f"\n{path.name} " in result.stderr
     (out / "parity_report.json").write_text("of other graphs")
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(onnx_export, "export_graphs", interrupt)
+        assert call("export", checkpoint, out).exit_code == 130
+    assert (out / "parity_report.json").read_text() == "of other graphs"
     assert call("export", checkpoint, out, "--source", "noise").exit_code == 0
     assert not (out / "parity_report.json").exists()
     assert sources == ["checkpoint", "noise"]
@@ -304,6 +332,26 @@ def test_verify(checkpoint: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPa
         assert f"{tensor.max_difference:.2e}" in line and ("ok" if tensor.passed else "FAILED") in line
     written = json.loads((checkpoint / "parity_report.json").read_text(), parse_constant=lambda name: pytest.fail(name))
     assert (written["passed"], len(written["tensors"]), written["not_run"]) == (code == 0, len(report.tensors), report.not_run)
+
+
+STUB = """
+from autogaze_export import parity
+from autogaze_export.parity import ParityReport, TensorReport
+good = TensorReport("encode", "vision", [1], 0.0, 1e-3, True)
+parity.verify_model = lambda folder, device: ParityReport("torch", "ort", [good])
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "verify", "--version"])
+def test_results_that_nobody_reads_are_no_error(command: str, tiny_model: Path, video: Path, checkpoint: Path, tmp_path: Path) -> None:
+    (checkpoint / MANIFEST).write_bytes((tiny_model / MANIFEST).read_bytes())
+    words = {"run": ("run", video, "--model", tiny_model, "--out", tmp_path / "out"), "verify": ("verify", checkpoint)}
+    line = process(*words.get(command, (command,)), before=STUB if command == "verify" else "")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(line, env=ENVIRONMENT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert done.returncode == 0 and "rror" not in done.stderr, done.stderr
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="there is CUDA here")

@@ -89,6 +89,8 @@ ACCEPTED = [
     (f"{DECODER}.eos_token_id", MISSING, "eos_token", 20),
     (f"{CONNECTOR}.num_tokens", MISSING, "connector_tokens", 16),
     (f"{VISION}.trunk_spatial_kernel_size", 1, "trunk_spatial_kernel", 1),
+    (f"{VISION}.trunk_temporal_kernel_size", 2, "trunk_temporal_kernel", 2),
+    (f"{DECODER}.num_multi_token_pred", 16, "slots", 16),
     ("gazing_ratio_config.fixed.gazing_ratio", 1, "gazing_ratio", 1.0),
 ]
 
@@ -143,6 +145,7 @@ REFUSED = [
     (f"{VISION}.temporal_patch_size", 2, "temporal_patch_size is 2; supported: 1"),
     (f"{VISION}.trunk_spatial_kernel_size", 4, "an odd number"),
     (f"{VISION}.trunk_temporal_kernel_size", 0, "an integer from 1"),
+    (f"{VISION}.trunk_temporal_kernel_size", 1, "trunk_temporal_kernel_size is 1; supported: 2 and more"),
     (f"{VISION}.kernel_size", 24, "multiple of the patch, 24"),
     (f"{DECODER}.model_type", "qwen2", "is 'qwen2'; supported: 'llama'"),
     (f"{DECODER}.hidden_act", "gelu", f"{DECODER}.hidden_act is 'gelu'; supported: 'silu'"),
@@ -152,6 +155,7 @@ REFUSED = [
     (f"{DECODER}.head_dim", MISSING, f"{DECODER}.head_dim is missing"),
     (f"{DECODER}.head_dim", 15, "an even number"),
     (f"{DECODER}.num_key_value_heads", 1, "num_key_value_heads is 1; supported: 2"),
+    (f"{DECODER}.num_multi_token_pred", 17, f"{DECODER}.num_multi_token_pred is 17; at most 16 is needed"),
     (f"{DECODER}.num_hidden_layers", 10**6, "from 1 to 256"),
     (f"{DECODER}.vocab_size", 266, "vocab_size is 266; needed.*: 21"),
     (f"{DECODER}.eos_token_id", 2, "eos_token_id is 2; needed.*: 20"),

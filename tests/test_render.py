@@ -6,10 +6,10 @@ import asyncio
 import json
 import math
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,11 +21,13 @@ from autogaze_web.gif import Pixels
 from autogaze_web.metrics import FrameNumbers
 from autogaze_web.model_folder import read_model
 from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintSettings
-from autogaze_web.pipeline import Gazer, Painter, SourceFrame
+from autogaze_web.pipeline import FrameResult, Gazer, Painter, SourceFrame
 from autogaze_web.record import RunRecord, json_text
-from autogaze_web.render import Job, RunFiles, Stages, TimedGazer, TimedPainter, fit_size, render_frames, render_video
+from autogaze_web.render import Job, RunFiles, Stages, TimedGazer, TimedPainter, fit_size, read_frames, render_frames, render_video
+from autogaze_web.runtime import Tensor
 from autogaze_web.runtimes.native import NativeRuntime
 from autogaze_web.settings import GazeSettings
+from autogaze_web.video import open_video
 from autogaze_web.whole_files import whole_files, write_whole
 from test_video import cut, noise, write
 
@@ -259,7 +261,7 @@ def opened_run(model_folder: Path, folder: Path, stages: Stages) -> Iterator[tup
         yield runtime, TimedGazer(stages, runtime, model, gaze), TimedPainter(stages, runtime, model, paint), files
 
 
-async def made_up(runtime: NativeRuntime, sizes: list[tuple[int, int]]) -> AsyncIterator[SourceFrame]:
+async def made_up(runtime: NativeRuntime, sizes: list[tuple[int, int]]) -> AsyncGenerator[SourceFrame, None]:
     for index, (width, height) in enumerate(sizes):
         (picture,) = noise(1, width, height)
         yield SourceFrame(index, index / 10, width, height, runtime.adopt(picture))
@@ -310,6 +312,86 @@ def test_a_run_that_ends_early_changes_nothing(tiny_model: Path, tmp_path: Path,
     with pytest.raises(error):
         render_video(Job(video, tiny_model, tmp_path / "a" / "new", FEW, start=1), stop)
     assert not (tmp_path / "a" / "new").exists()
+
+
+def test_files_of_an_earlier_run_go(tiny_model: Path, tmp_path: Path) -> None:
+    video, out = write(tmp_path / "clip.mkv", noise(1)), tmp_path / "out"
+    render_video(Job(video, tiny_model, out, FEW))
+    (out / "mine.gif").write_text("stays")
+    with pytest.raises(SettingsError, match="no more frames"):
+        render_video(Job(video, tiny_model, out, FEW, gif_width=0, start=1))
+    assert {path.name for path in out.iterdir()} == {*ALL, "mine.gif"}
+    render_video(Job(video, tiny_model, out, FEW, gif_width=0))
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "trace.json", "mine.gif"}
+
+
+def test_the_video_is_no_file_of_an_earlier_run(tiny_model: Path, tmp_path: Path) -> None:
+    video = write(tmp_path / "clip.mkv", noise(1)).rename(tmp_path / "output.gif")
+    before = video.read_bytes()
+    for gif_width in (0, 100):
+        with pytest.raises(SettingsError, match=r"output\.gif is in the folder for the results"):
+            render_video(Job(video, tiny_model, tmp_path, FEW, gif_width=gif_width))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+class Lent:
+    """A runtime that only notes which tensors are not given back."""
+
+    def __init__(self) -> None:
+        self.tensors: list[object] = []
+
+    def adopt(self, pixels: Pixels) -> object:
+        self.tensors.append(tensor := object())
+        return tensor
+
+    def release(self, tensors: list[object]) -> None:
+        for tensor in tensors:
+            self.tensors.remove(tensor)
+
+
+def test_frames_are_released_one_by_one_and_when_reading_ends_early(tmp_path: Path) -> None:
+    runtime = Lent()
+    with open_video(write(tmp_path / "clip.mkv", noise(3))) as reader:
+
+        async def read() -> None:
+            frames = read_frames(reader, cast(NativeRuntime, runtime), Stages(), Job(tmp_path, tmp_path, tmp_path))
+            for _ in range(2):
+                assert [(await anext(frames)).pixels] == runtime.tensors
+            await frames.aclose()
+
+        asyncio.run(read())
+    assert not runtime.tensors
+
+
+@pytest.mark.parametrize("part", ["gaze", "files"])
+def test_an_error_in_mid_run_gives_everything_back(tiny_model: Path, tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def frames() -> AsyncGenerator[SourceFrame, None]:
+        try:
+            async for frame in made_up(runtime, [(64, 48)] * 3):
+                yield frame
+        finally:
+            given_back.append("frames")
+
+    async def fail_to_gaze(frame: SourceFrame) -> FrameGaze:
+        raise KeyboardInterrupt
+
+    def fail_to_write(result: FrameResult) -> None:
+        panels.extend([result.panels.mask, result.panels.output])
+        raise KeyboardInterrupt
+
+    given_back: list[str] = []
+    panels: list[Tensor] = []
+    released: list[Tensor] = []
+    stages = Stages()
+    with pytest.raises(KeyboardInterrupt), opened_run(tiny_model, tmp_path / "out", stages) as (runtime, gazer, painter, files):
+        monkeypatch.setattr(runtime, "release", released.extend)
+        monkeypatch.setattr(gazer, "release", lambda: given_back.append("gazer"))
+        monkeypatch.setattr(painter, "release", lambda: given_back.append("painter"))
+        monkeypatch.setattr(*((gazer, "gaze", fail_to_gaze) if part == "gaze" else (files, "add", fail_to_write)))
+        asyncio.run(render_frames(frames(), gazer, painter, files, stages))
+    assert set(given_back) == {"frames", "gazer", "painter"}
+    assert len(panels) == (0 if part == "gaze" else 2)
+    assert all(any(panel is tensor for tensor in released) for panel in panels)
 
 
 def test_one_whole_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from typing import Any
 
 import pytest
@@ -39,6 +40,12 @@ def test_decibels_relabel_the_threshold(config: ModelConfig) -> None:
     assert threshold == pytest.approx(0.1)
 
 
+@given(st.floats(-200, 200))
+def test_every_threshold_is_a_float32(decibels: float) -> None:
+    threshold = GazeSettings(task_loss_requirement_db=decibels).threshold
+    assert threshold is not None and 0 < array("f", [threshold])[0] < math.inf
+
+
 @given(st.floats(0, 1, width=32))
 def test_a_budget_is_the_truncated_float32_product(ratio: float) -> None:
     import numpy as np
@@ -56,6 +63,9 @@ def test_a_budget_is_the_truncated_float32_product(ratio: float) -> None:
         ({"gazing_ratio": 0.5, "max_gaze_tokens_each_frame": 3}, "give one of them"),
         ({"task_loss_requirement": 0.5, "task_loss_requirement_db": 6.0}, "give one of them"),
         ({"task_loss_requirement": math.inf}, "finite"),
+        ({"task_loss_requirement_db": -99999.0}, "from -200 to 200"),
+        ({"task_loss_requirement_db": 201.0}, "from -200 to 200"),
+        ({"target_scales": (64, 128), "mode": "tiled"}, "target_scales and the mode tiled"),
         ({"max_gaze_tokens_each_frame": 0}, "at least 1"),
         ({"clip_len": 0}, "at least one frame"),
         ({"tile_batch": -1}, "number of tiles"),

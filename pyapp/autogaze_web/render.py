@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
-from typing import cast
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -223,9 +222,9 @@ async def render_frames(
     stages: Stages,
     report: Callable[[int, float], None] = lambda done, fps: None,
 ) -> None:
-    """Take every frame through the pipeline into the files, and close `frames`; report: frames done, frames gazed at a second."""
+    """Take every frame through the pipeline into the files; report: frames done, frames gazed at a second."""
     try:
-        async with aclosing(frames), aclosing(cast(AsyncGenerator[FrameResult, None], render(frames, gazer, painter))) as results:
+        async with aclosing(render(frames, gazer, painter)) as results:
             async for result in results:
                 try:
                     with stages("write"):
