@@ -1,4 +1,4 @@
-"""The command line: `autogaze-web export`, `verify` and `run`.
+"""The command line: `autogaze-web export`, `verify` and `run`; `train` and `evaluate` are in training_commands.
 
 Data goes to stdout, everything else to stderr. Exit codes: 0 ok · 1 failed · 2 usage or missing file · 3 parity failed ·
 4 not run (no GPU, no torch) · 130 interrupted. What is slow to import is imported by the command that needs it.
@@ -24,6 +24,7 @@ from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintSettin
 from autogaze_web.record import json_text
 from autogaze_web.settings import WINDOWS, GazeSettings, check_paint
 from autogaze_web.tiles import MODES
+from autogaze_web.training_commands import register
 from autogaze_web.whole_files import write_whole
 
 if TYPE_CHECKING:
@@ -260,6 +261,8 @@ def where_time_went(outcome: Outcome) -> str:
     frames = f"{outcome.frames} frame{'s' if outcome.frames != 1 else ''}"
     return f"{frames} in {outcome.seconds:.1f} s ({outcome.frames / outcome.seconds:.1f} fps): {shares}"
 
+
+register(app)
 
 if __name__ == "__main__":
     main()

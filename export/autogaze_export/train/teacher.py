@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autogaze_export.train.capture import Captured, Fused
 from autogaze_web.config import ModelConfig
 from autogaze_web.layout import Layout, pixel_range
 
@@ -53,6 +54,7 @@ class Teacher:
         self.ranks = torch.arange(len(self.layout.scales), device=device)[:, None]  # [scales, 1]
         by_scale = torch.zeros(len(self.layout.scales), *self.member.shape, device=device)
         by_scale[scales, torch.arange(len(scales), device=device)] = self.member
+        self.captured = Captured(self._look)
         self.sums = by_scale.transpose(1, 2).flatten(0, 1).contiguous()  # [scales · atoms, cells]
 
     def reveal(self, frames: Tensor, scale: int) -> Tensor:
@@ -79,48 +81,57 @@ class Teacher:
             kept = torch.where(shown == scale, self.reveal(frames, scale), kept)
         return kept
 
-    def look(self, before: Tensor, scales: Tensor, slots: int, policy: Tensor | None, threshold: Tensor, counts: Tensor) -> Look:
-        """Take `slots` cells, one after the other.
+    def look(self, before: Tensor, scales: Tensor, policy: Tensor, threshold: Tensor, counts: Tensor) -> Look:
+        """Take cells, one after the other, in each of n slots.
 
-        before [B, atoms], errors of the kept picture; scales [B, scales, atoms], of each scale's; policy float [B, slots, cells]: the
-        cell of the highest score that is left is taken, or, where it is NaN and where policy is None, the one of the highest gain.
-        The frame of a row stops at the first slot but slot 0 whose loss is at or below threshold [B], or after counts [B] slots;
-        slots go on beyond the stop, for what they teach, and leave no trace in `level`.
+        before [B, atoms], errors of the kept picture; scales [B, scales, atoms], of each scale's; policy float [B, n, cells]: the
+        cell of the highest score that is left is taken, or, where the scores are NaN, the one of the highest gain. The frame of a row
+        stops at the first slot but slot 0 whose loss is at or below threshold [B], or after counts [B] slots; slots go on beyond the
+        stop, for what they teach, and leave no trace in `level`.
         """
+        return Look(*self.captured(before, scales, policy, threshold, counts))
+
+    def _look(self, before: Tensor, scales: Tensor, policy: Tensor, threshold: Tensor, counts: Tensor) -> tuple[Tensor, ...]:
         error, level = before, torch.full_like(before, -1, dtype=torch.long)
         kept_level, open_rows = level, torch.ones_like(threshold, dtype=torch.bool)
-        taken = torch.zeros(len(before), self.layout.cells, dtype=torch.bool, device=before.device)
-        ids, gains, forbidden, losses, valid = [], [], [], [], []
-        for slot in range(slots):
-            losses.append(loss_of(error.sum(1)))
+        taken = torch.zeros_like(policy[:, 0], dtype=torch.bool)
+        slots: list[tuple[Tensor, ...]] = []
+        for slot in range(policy.shape[1]):
+            loss = loss_of(error.sum(1))
             open_rows = open_rows & (slot < counts)
             if slot:
-                open_rows = open_rows & (losses[-1] > threshold)
+                open_rows = open_rows & (loss > threshold)
             gain = self.gains(error, scales, level).masked_fill(taken, 0).clamp(min=0)
-            scores = gain if policy is None else torch.where(policy[:, slot].isnan(), gain, policy[:, slot])
+            scores = torch.where(policy[:, slot].isnan(), gain, policy[:, slot])
             chosen = scores.masked_fill(taken, -math.inf).argmax(1)
-            ids.append(chosen)
-            gains.append(gain)
-            forbidden.append(taken)
-            valid.append(open_rows)
+            slots.append((chosen, gain, taken, loss, open_rows))
             error, level = self.take(chosen, error, scales, level)
             kept_level = torch.where(open_rows[:, None], level, kept_level)
             taken = taken.scatter(1, chosen[:, None], True)
-        losses.append(loss_of(error.sum(1)))
-        stacked = [torch.stack(parts, dim=1) for parts in (ids, gains, forbidden, losses, valid)]
-        return Look(stacked[0], stacked[1], stacked[2], stacked[3], stacked[4], kept_level)
+        ids, gains, forbidden, losses, valid = (torch.stack(parts, dim=1) for parts in zip(*slots, strict=True))
+        return ids, gains, forbidden, torch.cat([losses, loss_of(error.sum(1))[:, None]], dim=1), valid, kept_level
 
     def gains(self, error: Tensor, scales: Tensor, level: Tensor) -> Tensor:
         """How much each cell would lower the mean squared error: [B, cells]; finer scales already shown stay."""
-        drop = (error[:, None] - scales) * (level[:, None] < self.ranks)  # [B, scales, atoms]
-        return drop.flatten(1) @ self.sums
+        return falls(error, scales, level, self.ranks).flatten(1) @ self.sums
 
     def take(self, chosen: Tensor, error: Tensor, scales: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """error and level after one cell a row, chosen int64 [B]."""
-        scale = self.scale_of[chosen][:, None]  # [B, 1]
-        shown = (self.member[chosen] > 0) & (level < scale)
-        revealed = scales.gather(1, scale[..., None].expand(-1, -1, scales.shape[2]))[:, 0]
-        return torch.where(shown, revealed, error), torch.where(shown, scale, level)
+        return taken_cell(error, scales, level, chosen, self.scale_of, self.member)
+
+
+@Fused
+def falls(error: Tensor, scales: Tensor, level: Tensor, ranks: Tensor) -> Tensor:
+    """How far each atom's error would fall at each scale: [B, scales, atoms]."""
+    return (error[:, None] - scales) * (level[:, None] < ranks)
+
+
+@Fused
+def taken_cell(error: Tensor, scales: Tensor, level: Tensor, chosen: Tensor, scale_of: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+    scale = scale_of[chosen][:, None]  # [B, 1]
+    shown = (member[chosen] > 0) & (level < scale)
+    revealed = scales.gather(1, scale[..., None].expand(-1, -1, scales.shape[2]))[:, 0]
+    return torch.where(shown, revealed, error), torch.where(shown, scale, level)
 
 
 def loss_of(mean_square: Tensor) -> Tensor:
