@@ -169,7 +169,9 @@ def test_missing_things(tiny_model: Path, video: Path, checkpoint: Path, tmp_pat
     assert not out.exists()
 
 
-def test_no_built_in_model_yet(video: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_without_its_built_in_model_says_how_to_get_one(
+    video: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(arguments, "__file__", str(tmp_path / "pyapp" / "autogaze_web" / "arguments.py"))
     said = refused(call("run", video, "--out", tmp_path / "out"), 2)
     assert "no built-in model" in said and "autogaze-web export CHECKPOINT" in said

@@ -107,6 +107,12 @@ def test_graphs_serve_another_checkpoint_of_the_same_sizes(tiny_model: Path, oth
     assert ids_of(model) != ids_of(read_model(tiny_model))  # the weights do matter
 
 
+def test_graphs_do_not_depend_on_the_weights_they_were_exported_with(noise_folder: Path) -> None:
+    model = read_model(noise_folder)  # its norms are all ones: equal tensors, which an exporter likes to make one of
+    taken = {name for graph in model.manifest.graphs.values() for name in graph.weights}
+    assert taken == set(model.checkpoint.tensors)
+
+
 def ids_of(model: Model) -> list[list[int]]:
     runtime = NativeRuntime(model)
     frame = np.random.default_rng(7).integers(0, 256, (50, 60, 3), dtype=np.uint8)

@@ -17,11 +17,11 @@ import onnxscript.optimizer
 import torch
 from torch import nn
 
-from autogaze_export.checkpoint import load_network
 from autogaze_export.graphs.specs import Dim, GraphSpec, Port, Shape, graph_specs
 from autogaze_export.model import AutoGaze
 from autogaze_export.operators import lint
 from autogaze_web.checkpoint import Checkpoint, expected_tensors
+from autogaze_web.config import ModelConfig
 from autogaze_web.manifest import FORMAT, MANIFEST, sizes_of
 from autogaze_web.whole_files import whole_files
 
@@ -43,7 +43,7 @@ def export_graphs(checkpoint: Checkpoint, source: str, report: Callable[[str], N
 
     source: where the weights came from, for the metadata. report is called with the name of each graph before it is made.
     """
-    network = load_network(checkpoint)
+    network = stand_in(checkpoint.config)
     files: dict[str, bytes] = {}
     entries = {}
     for spec in graph_specs(checkpoint.config):
@@ -57,6 +57,9 @@ def export_graphs(checkpoint: Checkpoint, source: str, report: Callable[[str], N
         content = model.SerializeToString(deterministic=True)
         files[f"{spec.name}.onnx"] = content
         entries[spec.name] = manifest_entry(spec, model, content)
+    unbound = checkpoint.tensors.keys() - {name for entry in entries.values() for name in entry["weights"]}
+    if unbound:
+        raise RuntimeError(f"no graph takes {', '.join(sorted(unbound))}; the exporter has merged or folded these weights")
     manifest = {
         "format": FORMAT,
         "exporter": exporter_version(),
@@ -68,6 +71,19 @@ def export_graphs(checkpoint: Checkpoint, source: str, report: Callable[[str], N
     }
     files[MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
     return files
+
+
+def stand_in(config: ModelConfig) -> AutoGaze:
+    """A network of the right sizes whose weights all differ.
+
+    Graphs hold no weights, and must not depend on them: the exporter makes one of tensors that are equal, such as norms that are all
+    ones, and a checkpoint bound later has others.
+    """
+    network = AutoGaze(config).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        parameter.copy_(torch.rand(parameter.shape, generator=generator))
+    return network
 
 
 def write_model(checkpoint: Checkpoint, source: str, folder: Path, report: Callable[[str], None] = lambda name: None) -> list[Path]:
