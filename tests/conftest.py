@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import upstream_traces
 from autogaze_export.checkpoint import load_network
-from autogaze_export.graphs.specs import GraphSpec, Port, Sizes, paint_specs, prepare_specs
+from autogaze_export.graphs.specs import GraphSpec, Port, Sizes, colour_specs, paint_specs, prepare_specs
 from autogaze_export.model import AutoGaze
 from autogaze_export.onnx_export import write_model
 from autogaze_web.checkpoint import Checkpoint, open_checkpoint
@@ -39,7 +39,7 @@ def arrays(feeds: Mapping[str, HostTensor]) -> Arrays:
 def run_with_torch(config: ModelConfig) -> RunGraph:
     """Graphs that need no weights, as eager PyTorch modules on the CPU."""
     network = cast(Any, SimpleNamespace(config=config))
-    specs = {spec.name: spec for spec in [*prepare_specs(config), *paint_specs(Sizes(config))]}
+    specs = {spec.name: spec for spec in [*colour_specs(), *prepare_specs(config), *paint_specs(Sizes(config))]}
     modules = {name: spec.module(network).eval() for name, spec in specs.items()}
 
     def run(name: str, feeds: Arrays) -> Arrays:

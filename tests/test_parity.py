@@ -74,6 +74,8 @@ def report_with(tiny_model: Path, graph: str, output: str, spoil: Callable[[Any]
 @pytest.mark.parametrize(
     ("graph", "output", "spoil"),
     [
+        ("rgb", "frame", lambda values: values ^ 1),
+        ("rgb_turned", "frame", lambda values: values.swapaxes(0, 1)),
         ("prepare", "tiles", spoil_first(0.01)),
         ("prepare_tiled", "tiles", spoil_first(0.01)),
         ("encode", "vision", spoil_first(0.01)),

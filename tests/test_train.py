@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from autogaze_export.checkpoint import load_network
 from autogaze_export.model import AutoGaze
 from autogaze_export.train.loop import Trainer
-from autogaze_export.train.recipe import Recipe, Stage, begin_course, take_lesson
+from autogaze_export.train.recipe import Recipe, Shape, Stage, begin_course, take_lesson
 from autogaze_export.train.sequence import embed, pack, predict
 from autogaze_export.train.teacher import LOSS_SCALE, Teacher
 from autogaze_export.train.textures import Dice
@@ -24,7 +24,7 @@ from tiny_checkpoint import tiny_config, tiny_files, tiny_preprocessor
 
 CONFIG = parse_config(json.dumps(tiny_config()))
 PREPROCESSOR = parse_preprocessor(json.dumps(tiny_preprocessor()))
-TINY = Recipe(rounds=6, passes=2, stages=(Stage(0.5, 2, 8), Stage(0.5, 4, 4)), budgets=(4, 8, 16), warmup=2)
+TINY = Recipe(rounds=6, passes=2, stages=(Stage(0.5, (Shape(2, 8, (4, 8, 16)),)), Stage(0.5, (Shape(4, 4, (4, 8, 16)),))), warmup=2)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_the_teacher_takes_the_best_cell_and_knows_the_loss() -> None:
 def test_a_still_clip_needs_one_token_a_frame_once_it_is_known() -> None:
     teacher = Teacher(CONFIG, "cpu")
     video = clips(Dice(4, "cpu"), 1, 1, 64).repeat(4, 4, 1, 1, 1)
-    course = begin_course(TINY, Dice(5, "cpu"), teacher, CONFIG, video)
+    course = begin_course(TINY, (16,), Dice(5, "cpu"), teacher, CONFIG, video)
     course.slots, course.counts, course.thresholds = 16, torch.full((4,), 16), torch.tensor([0.9, 1.0, 1.1, 1.2])
     lesson = take_lesson(teacher, course, CONFIG, None)
     assert (lesson.counts[:, 0] > 1).any()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from autogaze_export.checkpoint import load_network
 from autogaze_export.model import AutoGaze
 from autogaze_export.torch_runtime import TorchRuntime, to_host
+from autogaze_web.colour import FORMATS, MATRICES, RGB, Colours, Picture
 from autogaze_web.decode import FrameGaze
 from autogaze_web.model_folder import Model, read_model
 from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintSettings
@@ -142,6 +144,7 @@ def verify(model: Model, reference: TorchRuntime, candidate: Runtime) -> ParityR
         if settings.window == "chunk16":
             report.tensors.append(against_generate(reference.network, settings, frames, gazes, model))
     asyncio.run(paint_clip(both, model))
+    asyncio.run(colour_pictures(both))
     report.tensors[:0] = both.reports.values()
     never = {"shift"} if model.checkpoint.config.max_num_frames == 1 else set()  # windows of one frame have nothing to drop
     missing = set(model.manifest.graphs) - {graph for graph, _ in both.reports} - never
@@ -207,6 +210,19 @@ async def prepared(runtime: TorchRuntime, model: Model, settings: GazeSettings, 
         outputs = await runtime.run(gazer.prepare_graph, {"frame": frame.to(runtime.network.device), **feeds})
         found.append(cast(torch.Tensor, outputs["tiles"]))
     return found
+
+
+async def colour_pictures(runtime: Runtime) -> None:
+    """Every pixel format, matrix and range, upright, mirrored and turned, with odd sides and lines that are padded."""
+    generator, colours = torch.Generator().manual_seed(2), Colours(runtime)
+    turns = list(product((False, True), repeat=3))
+    for index, (format, matrix, full_range) in enumerate(product(FORMATS, (*MATRICES, RGB), (False, True))):
+        width, height = 37 + index % 2, 23 + index % 3
+        sizes = FORMATS[format].sizes(width, height)
+        planes = [torch.randint(0, 256, (rows, line + 3), generator=generator, dtype=torch.uint8) for rows, line in sizes]
+        swap, flip_x, flip_y = turns[index % len(turns)]
+        handed = tuple(runtime.upload(to_host(plane)) for plane in planes)
+        await colours.frame(Picture(index, 0.0, width, height, format, matrix, full_range, swap, flip_x, flip_y, handed))
 
 
 async def paint_clip(runtime: Runtime, model: Model) -> None:

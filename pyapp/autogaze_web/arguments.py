@@ -84,9 +84,9 @@ def model_folder(folder: Path | None) -> Path:
 
 
 def built_in_model() -> Path:
-    """The model that comes with the package, or with the page in a checkout."""
+    """The model that comes with the package, alone or as a part of the page, or the one in a checkout."""
     here = Path(__file__).resolve().parent
-    for folder in (here / "models" / "default", here.parents[1] / "web" / "models" / "default"):
+    for folder in (place / "models" / "default" for place in (here, here / "page", here.parents[1] / "web")):
         if (folder / MANIFEST).is_file():
             return folder
     raise MissingError(

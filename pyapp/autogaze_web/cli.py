@@ -1,4 +1,4 @@
-"""The command line: `autogaze-web export`, `verify` and `run`; `train` and `evaluate` are in training_commands.
+"""The command line: `autogaze-web export`, `verify`, `run` and `serve`; `train` and `evaluate` are in training_commands.
 
 Data goes to stdout, everything else to stderr. Exit codes: 0 ok · 1 failed · 2 usage or missing file · 3 parity failed ·
 4 not run (no GPU, no torch) · 130 interrupted. What is slow to import is imported by the command that needs it.
@@ -36,6 +36,7 @@ EXIT_CODES = {SettingsError: USAGE, MissingError: USAGE, NotRunError: NOT_RUN}  
 GIF_WIDTH = 480  # pixels
 MOST_FRAMES = 10**9  # a year of video
 MOST_THREADS = 256
+HIGHEST_PORT = 65535
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript")
 REPORT = "parity_report.json"
 GAZE, PAINT = GazeSettings(), PaintSettings()  # the defaults
@@ -252,6 +253,21 @@ def run(
         say(where_time_went(outcome))
         for file in outcome.files:
             tell(printable(file))
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=HIGHEST_PORT, metavar="PORT", help="Default: 8765, or the next free one; 0: any free one.")
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
+) -> None:
+    """Serve the page to this machine's browser until Ctrl-C. Prints the address."""
+    with failures(context):
+        from autogaze_web.server import serve as serve_page
+
+        serve_page(port, open_browser=not no_open)
 
 
 def where_time_went(outcome: Outcome) -> str:

@@ -33,6 +33,18 @@ class NotRunError(AutoGazeError):
     """What was asked for cannot be done on this machine: no GPU, no torch. Never to be taken for success."""
 
 
+class MemoryFullError(AutoGazeError):
+    """The device has no memory left for what was asked; fewer tiles at once may fit."""
+
+
+class DeviceError(AutoGazeError):
+    """The device was lost: every tensor on it is gone, and nothing but a new runtime helps."""
+
+
+class StoppedError(AutoGazeError):
+    """A person stopped the run; not a fault."""
+
+
 _REPR = reprlib.Repr()  # cuts depth too: plain repr() of a deeply nested hostile value can exhaust the stack
 _REPR.maxstring = _REPR.maxother = 100
 _REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 6

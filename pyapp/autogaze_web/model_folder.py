@@ -12,6 +12,7 @@ from autogaze_web.errors import ModelError
 from autogaze_web.manifest import MANIFEST, Manifest, check_sizes, parse_manifest
 
 GRAPHS = (  # that the pipeline runs
+    *("rgb", "rgb_turned"),
     *("prepare", "prepare_tiled", "encode", "step_first", "step_next", "grow", "shift"),
     *("paint", "paint_deduplicated", "paint_rows", "paint_rows_deduplicated"),
 )

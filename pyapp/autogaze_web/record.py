@@ -51,6 +51,11 @@ class RunRecord:
         columns, rows = (tiling.columns, tiling.rows) if self.gaze.target_scales is None else (1, 1)
         return {"mode": self.inference_mode, "width": tiling.width, "height": tiling.height, "columns": columns, "rows": rows}
 
+    def tile_batch(self, tiling: Tiling) -> int:
+        """Tiles decoded together."""
+        budgets, _ = self.gaze.stop_rule(self.config)
+        return min(self.gaze.tile_batch or tile_batch(self.config, budgets, tiling.tiles), tiling.tiles)
+
     def trace_head(self, tiling: Tiling) -> dict[str, object]:
         """What a trace says before its frames; tiling: of the first frame."""
         layout, (budgets, threshold) = self.layout, self.gaze.stop_rule(self.config)
@@ -100,7 +105,7 @@ class RunRecord:
             "tile_columns": tiling.columns,
             "tile_rows": tiling.rows,
             "tile_count": tiling.tiles,
-            "tile_batch_size": min(self.gaze.tile_batch or tile_batch(self.config, budgets, tiling.tiles), tiling.tiles),
+            "tile_batch_size": self.tile_batch(tiling),
             "fixation_budget_each_frame": same([budget * tiling.tiles for budget in budgets]),
             "scales": list(self.layout.scales),
             "num_vision_tokens_each_frame": self.layout.cells,

@@ -17,6 +17,7 @@ from time import perf_counter
 import numpy as np
 from PIL import Image, ImageOps
 
+from autogaze_web.colour import Colours
 from autogaze_web.decode import FrameGaze
 from autogaze_web.errors import NotRunError, SettingsError
 from autogaze_web.gif import GifWriter, Pixels, fit_width
@@ -239,18 +240,20 @@ async def render_frames(
 
 async def read_frames(reader: VideoReader, runtime: NativeRuntime, stages: Stages, job: Job) -> AsyncGenerator[SourceFrame, None]:
     """The frames of a video, in the runtime; each is released when the next is asked for, or at the end."""
-    frames = reader.frames(job.limit, job.start)
-    while True:
-        with stages("decode"):
-            frame = next(frames, None)
-            if frame is None:
-                return
-            tensor = runtime.adopt(frame.pixels)
-        height, width, _ = frame.pixels.shape
-        try:
-            yield SourceFrame(frame.index, frame.time_s, width, height, tensor)
-        finally:
-            runtime.release([tensor])
+    frames, colours = reader.frames(job.limit, job.start), Colours(runtime)
+    try:
+        while True:
+            with stages("decode"):
+                frame = next(frames, None)
+                if frame is None:
+                    return
+                source = await colours.frame(frame.stored.handed(frame.index, frame.time_s, runtime.adopt))
+            try:
+                yield source
+            finally:
+                runtime.release([source.pixels])
+    finally:
+        colours.release()
 
 
 def run_to_end(work: Coroutine[object, object, None]) -> None:

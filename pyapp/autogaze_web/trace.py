@@ -18,14 +18,20 @@ class TextSink(Protocol):
     def write(self, text: str, /) -> object: ...
 
 
-class TraceWriter:
-    """Writes a trace as frames come; what it holds does not grow with their number."""
+CLOSING = "\n]}\n"
 
-    def __init__(self, sink: TextSink, head: Mapping[str, object]) -> None:
-        """head: what is known before the first frame, such as record.RunRecord.trace_head; JSON values."""
-        self.sink, self.frames, self.tiling = sink, 0, head.get("tiling")
-        opening = json.dumps({"schema": SCHEMA, **head}, allow_nan=False)
-        sink.write(opening[:-1] + ', "frames": [')
+
+def opening(head: Mapping[str, object]) -> str:
+    """What a trace begins with. head: what is known before the first frame, such as record.RunRecord.trace_head; JSON values."""
+    return json.dumps({"schema": SCHEMA, **head}, allow_nan=False)[:-1] + ', "frames": ['
+
+
+class TraceFrames:
+    """Writes the frames of a trace, which stand between `opening` and CLOSING; what it holds does not grow with their number."""
+
+    def __init__(self, sink: TextSink, tiling: object) -> None:
+        """tiling: the head's."""
+        self.sink, self.frames, self.tiling = sink, 0, tiling
 
     def add(self, index: int, time_s: float, window: int, gaze: FrameGaze, tiling: Mapping[str, object] | None = None) -> None:
         """One frame: its index and time in the video, the window it belongs to, and the gaze of all its tiles.
@@ -46,9 +52,18 @@ class TraceWriter:
         self.sink.write(("," if self.frames else "") + "\n" + json.dumps(frame, separators=(",", ":"), allow_nan=False))
         self.frames += 1
 
+
+class TraceWriter(TraceFrames):
+    """Writes a whole trace as frames come."""
+
+    def __init__(self, sink: TextSink, head: Mapping[str, object]) -> None:
+        """head: as of `opening`."""
+        super().__init__(sink, head.get("tiling"))
+        sink.write(opening(head))
+
     def close(self) -> None:
         """End the document."""
-        self.sink.write("\n]}\n")
+        self.sink.write(CLOSING)
 
 
 def _rounded(loss: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,6 +16,8 @@ from autogaze_web.whole_files import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from autogaze_export.model import AutoGaze
 
 RESULTS = "evaluation.json"
 STATE = "training"  # folder of what a later stretch needs, in OUT
@@ -84,22 +86,33 @@ def evaluate(
         with export_packages():
             from autogaze_export import evaluate as evaluation
             from autogaze_export.checkpoint import load_network
-        real = None if video is None else read_frames(video, checkpoint.config.max_num_frames)
-        numbers = evaluation.evaluate(load_network(checkpoint, device), checkpoint.preprocessor, clips, real, say)
+        network = load_network(checkpoint, device)
+        real = None if video is None else read_frames(video, checkpoint.config.max_num_frames, network)
+        numbers = evaluation.evaluate(network, checkpoint.preprocessor, clips, real, say)
         numbers["model_sha256"] = checkpoint.sha256
         write_whole((out or model) / RESULTS, json_text(numbers))
         show(numbers)
 
 
-def read_frames(path: Path, limit: int) -> Tensor:
+def read_frames(path: Path, limit: int, network: AutoGaze) -> Tensor:
     """The first frames of a video, uint8 [T, H, W, 3]."""
-    import numpy
+    import asyncio
+
     import torch
 
-    from autogaze_web.video import open_video
+    from autogaze_export.torch_runtime import TorchRuntime
+    from autogaze_web.colour import Colours
+    from autogaze_web.video import VideoFrame, open_video
+
+    colours = Colours(TorchRuntime(network))
+
+    async def rgb(frame: VideoFrame) -> Tensor:
+        picture = frame.stored.handed(frame.index, frame.time_s, lambda plane: torch.from_numpy(plane).to(network.device))
+        pixels = cast("Tensor", (await colours.frame(picture)).pixels)
+        return pixels[..., :3].cpu()
 
     with open_video(path) as reader:
-        return torch.from_numpy(numpy.stack([numpy.asarray(frame.pixels)[..., :3] for frame in reader.frames(limit)]))
+        return torch.stack([asyncio.run(rgb(frame)) for frame in reader.frames(limit)])
 
 
 def show(numbers: dict[str, Any]) -> None:

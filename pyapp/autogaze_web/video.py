@@ -1,4 +1,4 @@
-"""Read a video file as RGB frames, one at a time (CPython only: PyAV).
+"""Read a video file frame by frame (CPython only: PyAV).
 
 Memory does not grow with the length of the video. Non-square pixels are left as they are stored; high dynamic range is not tone-mapped.
 """
@@ -6,7 +6,7 @@ Memory does not grow with the length of the video. Non-square pixels are left as
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -15,16 +15,13 @@ from types import SimpleNamespace
 from typing import BinaryIO, Self, cast
 
 import av
-import numpy as np
 from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from autogaze_web.errors import VideoError
-
-Pixels = NDArray[np.uint8]
+from autogaze_web.planes import StoredPicture, can_be_transparent, orientation_of, stored_picture
 
 DEFAULT_FPS = 25.0  # what FFmpeg assumes for pictures without a clock
 _MAX_FPS = 1000.0  # above this the container names its clock, not a frame rate
@@ -49,41 +46,11 @@ class VideoInfo:
 
 @dataclass
 class VideoFrame:
-    """One frame: its place among the good frames, seconds since the first one, RGB pixels."""
+    """One frame: its place among the good frames, seconds since the first one, what was decoded."""
 
     index: int
     time_s: float
-    pixels: Pixels  # [height, width, 3], C-contiguous, not shared with the decoder
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """A display matrix as array operations: swap rows with columns, then mirror."""
-
-    swap: bool = False
-    flip_x: bool = False
-    flip_y: bool = False
-
-    @classmethod
-    def from_display_matrix(cls, matrix: bytes) -> Orientation:
-        """Read FFmpeg's 3×3 int32 matrix (x' = a·x + c·y, y' = b·x + d·y); other angles go to the nearest quarter turn."""
-        a, b, _, c, d = np.frombuffer(matrix, dtype=np.int32, count=5).tolist()
-        if abs(a) + abs(d) >= abs(b) + abs(c):
-            return cls(False, a < 0, d < 0)
-        return cls(True, c < 0, b < 0)
-
-    @property
-    def rotation(self) -> int:
-        """Clockwise degrees, after a left-right mirror where there is one."""
-        return (90 if self.flip_x else 270) if self.swap else (180 if self.flip_y else 0)
-
-    def apply(self, pixels: Pixels) -> Pixels:
-        """Turn stored pixels [h, w, c] into displayed pixels (a view)."""
-        turned = pixels.swapaxes(0, 1) if self.swap else pixels
-        return turned[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
-
-
-_TURNS = (Orientation(), Orientation(True, True, False), Orientation(False, True, True), Orientation(True, False, True))  # clockwise
+    stored: StoredPicture
 
 
 @dataclass
@@ -132,7 +99,7 @@ class VideoReader:
         """Decode from the beginning; each call is a pass of its own.
 
         `start` frames are skipped, then at most `limit` are yielded. Each frame has its own size, which may change in mid-stream.
-        Alpha is composited over black. Damaged parts are left out and told in `warnings`. Raises VideoError, ValueError (negative numbers).
+        Damaged parts are left out and told in `warnings`. Raises VideoError, ValueError (negative numbers).
         """
         if start < 0 or (limit is not None and limit < 0):
             raise ValueError(f"start and limit must not be negative, got start={start}, limit={limit}")
@@ -147,7 +114,7 @@ class VideoReader:
         try:
             with _opened(self._path) as track:
                 for index, (time_s, frame) in islice(enumerate(_good_frames(track, findings)), start, stop):
-                    yield VideoFrame(index, time_s, _rgb(frame, reformatter))
+                    yield VideoFrame(index, time_s, stored_picture(frame, reformatter))
         finally:
             self.warnings.extend(findings.sentences(self.info.name))
 
@@ -184,7 +151,7 @@ def _probe(path: Path) -> VideoInfo:
             broken = findings.skipped_packets or findings.damaged or findings.read_error
             found = "none of it can be decoded: the file is damaged or cut off" if broken else "the track holds no frame"
             raise VideoError(f"{name} has a video track ({track.codec}), but {found}. Try another copy of the file.")
-        orientation = _orientation(frame)
+        orientation = orientation_of(frame)
         width, height = (frame.height, frame.width) if orientation.swap else (frame.width, frame.height)
         return VideoInfo(
             name=name,
@@ -195,7 +162,7 @@ def _probe(path: Path) -> VideoInfo:
             fps=track.fps,
             frames=track.stream.frames or None,
             duration_s=_duration_s(track),
-            has_alpha=_can_be_transparent(frame),
+            has_alpha=can_be_transparent(frame),
         )
 
 
@@ -315,36 +282,3 @@ def _duration_s(track: _Track) -> float | None:
     if track.stream.duration and track.stream.time_base:
         return float(track.stream.duration * track.stream.time_base)
     return None if track.container.duration is None else track.container.duration / av.time_base
-
-
-def _orientation(frame: av.VideoFrame) -> Orientation:
-    try:
-        matrix = cast(Mapping[str, bytes], frame.side_data).get("DISPLAYMATRIX")
-        return Orientation() if matrix is None else Orientation.from_display_matrix(bytes(matrix))
-    except ValueError:  # PyAV 18 cannot list side data of a kind it does not know, such as EXIF; its rotation loses mirror images
-        return _TURNS[round(-frame.rotation / 90) % 4]
-
-
-def _can_be_transparent(frame: av.VideoFrame) -> bool:
-    return frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
-
-
-def _rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> Pixels:
-    """Displayed RGB pixels; the frame's own colour matrix and range, BT.601 and limited where it names none (as swscale does)."""
-    layout = "rgba" if _can_be_transparent(frame) else "rgb24"
-    try:
-        pixels = np.asarray(reformatter.reformat(frame, format=layout).to_ndarray(), dtype=np.uint8)
-    except av.FFmpegError as error:
-        raise VideoError(f"Frames in the pixel format {frame.format.name} cannot be turned into RGB. Convert the video first.") from error
-    if layout == "rgba":
-        pixels = _over_black(pixels)
-    # always a copy: an RGB frame comes back as the decoder's own buffer
-    return np.array(_orientation(frame).apply(pixels), order="C")
-
-
-def _over_black(rgba: Pixels) -> Pixels:
-    """Composite straight alpha over black, rounding to nearest."""
-    colour, alpha = rgba[..., :3], rgba[..., 3:]
-    if alpha.min() == 255:
-        return colour
-    return ((colour.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)

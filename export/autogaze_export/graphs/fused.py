@@ -83,6 +83,14 @@ def take(x: Tensor, index: Tensor, axis: int) -> Tensor:
     return x.index_select(axis, index.flatten()).reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
 
 
+def take_columns(plane: Tensor, columns: Tensor) -> Tensor:
+    """plane [m, n], columns int32 [k] -> [m, k]; by element, because ONNX Runtime's Gather takes six times as long over single numbers."""
+    if torch.onnx.is_in_onnx_export():
+        index = columns.expand(plane.shape[0], -1)
+        return torch.onnx.ops.symbolic("GatherElements", (plane, index), {"axis": 1}, dtype=plane.dtype, shape=index.shape)
+    return plane.index_select(1, columns)
+
+
 def node(operator: str, like: Tensor, *inputs: Tensor, **attributes: Any) -> Tensor:
     """One ONNX node whose result has the dtype and shape of `like`."""
     version = 1 if "::" in operator else None

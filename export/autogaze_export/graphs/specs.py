@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from autogaze_export.graphs.cache import Grow, Shift
+from autogaze_export.graphs.colour import Rgb
 from autogaze_export.graphs.encode import Encode
 from autogaze_export.graphs.paint import Paint, PaintRows
 from autogaze_export.graphs.prepare import Prepare, PrepareTiled
@@ -67,7 +68,21 @@ class Sizes:
 def graph_specs(config: ModelConfig) -> list[GraphSpec]:
     """Every graph of a configuration."""
     sizes = Sizes(config)
-    return [*prepare_specs(config), encode_spec(config), *step_specs(sizes), *cache_specs(sizes), *paint_specs(sizes)]
+    return [*colour_specs(), *prepare_specs(config), encode_spec(config), *step_specs(sizes), *cache_specs(sizes), *paint_specs(sizes)]
+
+
+def colour_specs() -> list[GraphSpec]:
+    planes = {name: Port("uint8", (f"{name}_height", f"{name}_stride")) for name in ("luma", "blue", "red")}
+    gains = {name: Port("float32", (4, 1)) for name in ("luma_gain", "blue_gain", "red_gain", "start")}
+
+    def taken(rows: Dim, columns: Dim) -> dict[str, Port]:
+        down, across = ("luma_rows", "chroma_rows"), ("luma_columns", "blue_columns", "red_columns")
+        return {name: Port("int32", (rows,)) for name in down} | {name: Port("int32", (columns,)) for name in across}
+
+    return [
+        GraphSpec("rgb", lambda _: Rgb(), planes | taken("height", "width") | gains, ("frame",)),
+        GraphSpec("rgb_turned", lambda _: Rgb(turned=True), planes | taken("width", "height") | gains, ("frame",)),
+    ]
 
 
 def prepare_specs(config: ModelConfig) -> list[GraphSpec]:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from autogaze_export.model import AutoGaze
 from autogaze_export.train.recipe import Recipe, begin_course, grade, normalised, take_lesson
+from autogaze_export.train.start import initialise
 from autogaze_export.train.teacher import Teacher
 from autogaze_export.train.textures import Dice
 from autogaze_export.train.video import clips
 from autogaze_web.config import ModelConfig, PreprocessorConfig
 
 STATE = ("weights.pt", "average.pt", "moments.pt", "progress.json")
-INITIAL_SPREAD = 0.02  # standard deviation of new weights, as Llama's
 Report = Callable[[dict[str, float]], None]
 
 
@@ -36,7 +36,7 @@ class Trainer:
         others = [weight for weight in self.network.parameters() if weight.dim() < 2]
         groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
-        self.teacher = Teacher(config, self.device)
+        self.teacher = Teacher(config, self.device, recipe.thrift)
         self.round = 0
         self.log: list[dict[str, float]] = []
 
@@ -58,11 +58,11 @@ class Trainer:
 
     def one_round(self) -> dict[str, Tensor]:
         """Fresh clips, and a gradient step for each pass over them."""
-        recipe, stage = self.recipe, self.recipe.stage(self.round)
+        recipe, shape = self.recipe, self.recipe.shape(self.round)
         dice = Dice(recipe.seed * 1_000_003 + self.round, self.device)
         with torch.no_grad():
-            video = clips(dice, stage.clips, min(stage.frames, self.config.max_num_frames), self.config.input_size)
-            course = begin_course(recipe, dice, self.teacher, self.config, video)
+            video = clips(dice, shape.clips, min(shape.frames, self.config.max_num_frames), self.config.input_size)
+            course = begin_course(recipe, shape.budgets, dice, self.teacher, self.config, video)
             seen = normalised(video, self.preprocessor)
         policy: Tensor | None = None
         parts: dict[str, Tensor] = {}
@@ -117,17 +117,6 @@ class Trainer:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         progress = json.loads((folder / "progress.json").read_text())
         self.round, self.log = progress["round"], progress["log"]
-
-
-def initialise(network: AutoGaze, seed: int) -> None:
-    """New weights as Llama's: normal matrices, norms of one, biases of zero."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in network.named_parameters():
-            if weight.dim() > 1:
-                weight.normal_(0.0, INITIAL_SPREAD, generator=generator)
-            elif name.endswith("bias"):
-                weight.zero_()
 
 
 def halved(value: Tensor) -> Tensor:

@@ -16,46 +16,60 @@ from autogaze_web.config import ModelConfig, PreprocessorConfig
 
 
 @dataclass(frozen=True)
+class Shape:
+    """A batch's sizes."""
+
+    frames: int  # of a clip
+    clips: int
+    budgets: tuple[int, ...]  # slots of a frame, one drawn for each batch
+
+
+@dataclass(frozen=True)
 class Stage:
-    """Rounds of one shape."""
+    """Rounds whose shapes take turns."""
 
     share: float  # of all rounds
-    frames: int  # of a clip
-    clips: int  # in a batch
+    shapes: tuple[Shape, ...]
+
+
+SHORT, DEEP = Shape(4, 256, (10, 20, 40, 80)), Shape(4, 128, (120, 200))
+MIDDLE, LONG = Shape(8, 128, (10, 20, 40, 80)), Shape(16, 64, (10, 20, 40, 80))
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Numbers of a training run."""
 
-    seed: int = 20261122
-    rounds: int = 1480  # batches of clips
+    seed: int = 20261124
+    rounds: int = 1500  # batches of clips
     passes: int = 4  # gradient steps on a batch, each on the sequence that the pass before would have chosen
-    stages: tuple[Stage, ...] = (Stage(0.35, 4, 512), Stage(0.65, 16, 128))
-    budgets: tuple[int, ...] = (10, 20, 20, 40, 40, 80)  # slots of a frame, one drawn for each batch
-    learning_rate: float = 2.5e-3
+    stages: tuple[Stage, ...] = (Stage(0.25, (SHORT, SHORT, MIDDLE)), Stage(0.75, (LONG, MIDDLE, LONG, DEEP, LONG, SHORT)))
+    learning_rate: float = 2e-3
     warmup: int = 200  # steps
     weight_decay: float = 0.02
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0  # of the gradient's norm
     average: float = 0.998  # of the weights that are kept, per step
-    sharpness: float = 8.0  # of the target: cells in proportion to their gain to this power
+    thrift: float = 0.3  # of the teacher: how much it minds the pixels that a cell refreshes
+    sharpness: float = 8.0  # of the target: cells in proportion to their worth to this power
+    head_weight: float = 2.0  # of the predicted task loss's error, where the true one is one to stop at
+    head_range: float = 1.3  # losses that nobody stops at are above this, and weigh a quarter
     teacher_share: float = 0.1  # of rows that follow the teacher in every pass
     thresholds: tuple[float, float] = (0.4, 1.1)  # of the task loss, drawn for each row that stops by it
     threshold_share: float = 0.4  # of rows that stop by the task loss; others by a count
     late_share: float = 0.3  # of rows whose frames wait for longer ones, as tiles do
 
-    def stage(self, round_: int) -> Stage:
-        """The stage that a round belongs to."""
+    def shape(self, round_: int) -> Shape:
+        """The shape of a round's batch."""
         reached = 0.0
         for stage in self.stages:
             reached += stage.share * self.rounds
             if round_ < reached:
-                return stage
-        return self.stages[-1]
+                break
+        return stage.shapes[round_ % len(stage.shapes)]
 
 
-SMOKE = Recipe(rounds=4, passes=2, stages=(Stage(0.5, 2, 4), Stage(0.5, 3, 2)), budgets=(10, 20), warmup=2)
+SMOKE = Recipe(rounds=4, passes=2, stages=(Stage(0.5, (Shape(2, 4, (10, 20)),)), Stage(0.5, (Shape(3, 2, (10, 20)),))), warmup=2)
 
 
 @dataclass
@@ -83,10 +97,10 @@ class Lesson:
     counts: Tensor = field(default_factory=lambda: torch.empty(0))  # [B, T] tokens taken
 
 
-def begin_course(recipe: Recipe, dice: Dice, teacher: Teacher, config: ModelConfig, video: Tensor) -> Course:
-    """Draw how long each row looks."""
+def begin_course(recipe: Recipe, choices: tuple[int, ...], dice: Dice, teacher: Teacher, config: ModelConfig, video: Tensor) -> Course:
+    """Draw how long each row looks; `choices` are budgets."""
     rows, frames = video.shape[:2]
-    budgets = [-(-min(budget, config.cells_each_frame // config.slots * config.slots) // config.slots) for budget in recipe.budgets]
+    budgets = [-(-min(budget, config.cells_each_frame // config.slots * config.slots) // config.slots) for budget in choices]
     slots = config.slots * budgets[int(dice.below((1,), len(budgets)))]
     by_loss = dice.chance((rows,), recipe.threshold_share)
     thresholds = torch.where(by_loss, dice.uniform((rows,), *recipe.thresholds), -1.0)
@@ -131,17 +145,18 @@ def grade(network: AutoGaze, recipe: Recipe, video: Tensor, lesson: Lesson) -> t
     slots = network.config.slots
     weight = lesson.packing.exists.repeat_interleave(slots, 2).float()  # [B, T, slots]
     best = lesson.gains.amax(-1, keepdim=True)
-    share = lesson.gains / best.clamp(min=1e-12)
-    target = share**recipe.sharpness
+    share = (lesson.gains / best.clamp(min=1e-12)).clamp(min=-1)
+    target = share.clamp(min=0) ** recipe.sharpness
     target = target / target.sum(-1, keepdim=True).clamp(min=1e-12)
     taught = weight * (best[..., 0] > 1e-8)
     chances = F.log_softmax(logits.masked_fill(lesson.forbidden, -1e4), dim=-1)
     total = taught.sum().clamp(min=1)
     cross = -((target * chances).sum(-1) * taught).sum() / total
     regret = ((1 - (chances.exp() * share).sum(-1)) * taught).sum() / total
+    weight = weight * torch.where(lesson.losses < recipe.head_range, 1.0, 0.25)
     error = ((told - lesson.losses).abs() * weight).sum() / weight.sum()
     parts = {"cross_entropy": cross, "regret": regret, "loss_error": error, "tokens": lesson.counts.float().mean()}
-    return cross + regret + error, {name: part.detach() for name, part in parts.items()}, logits.detach()
+    return cross + regret + recipe.head_weight * error, {name: part.detach() for name, part in parts.items()}, logits.detach()
 
 
 def unit(video: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Look:
     """One frame, looked at slot by slot."""
 
     ids: Tensor  # int64 [B, n]
-    gains: Tensor  # float32 [B, n, cells]: how much each cell lowers the mean squared error before the slot; 0 where nothing
+    gains: Tensor  # float32 [B, n, cells]: what each cell is worth before the slot, below 0 where it would lose detail; 0 where taken
     forbidden: Tensor  # bool [B, n, cells]: taken before the slot
     losses: Tensor  # float32 [B, n + 1]: the frame's loss before each slot, and after the last
     valid: Tensor  # bool [B, n]: before the stop
@@ -45,10 +45,12 @@ class Look:
 class Teacher:
     """Geometry of a configuration on a device; everything that chooses or judges cells."""
 
-    def __init__(self, config: ModelConfig, device: torch.device | str) -> None:
+    def __init__(self, config: ModelConfig, device: torch.device | str, thrift: float = 0.0) -> None:
+        """A cell is worth what it lowers the mean squared error by, over the power `thrift` of its share of the picture; 0: greedy."""
         self.layout, self.size = config.layout, config.input_size
         self.side = math.lcm(*self.layout.grids)  # atoms along one side
         self.member = memberships(self.layout, self.side).to(device)  # float32 [cells, atoms]
+        self.cost = self.member.mean(1) ** thrift  # [cells]
         scales = torch.tensor([self.layout.locate(cell)[0] for cell in range(self.layout.cells)], device=device)
         self.scale_of = scales  # int64 [cells]
         self.ranks = torch.arange(len(self.layout.scales), device=device)[:, None]  # [scales, 1]
@@ -85,7 +87,7 @@ class Teacher:
         """Take cells, one after the other, in each of n slots.
 
         before [B, atoms], errors of the kept picture; scales [B, scales, atoms], of each scale's; policy float [B, n, cells]: the
-        cell of the highest score that is left is taken, or, where the scores are NaN, the one of the highest gain. The frame of a row
+        cell of the highest score that is left is taken, or, where the scores are NaN, the one that is worth most. The frame of a row
         stops at the first slot but slot 0 whose loss is at or below threshold [B], or after counts [B] slots; slots go on beyond the
         stop, for what they teach, and leave no trace in `level`.
         """
@@ -95,29 +97,22 @@ class Teacher:
         error, level = before, torch.full_like(before, -1, dtype=torch.long)
         kept_level, open_rows = level, torch.ones_like(threshold, dtype=torch.bool)
         taken = torch.zeros_like(policy[:, 0], dtype=torch.bool)
+        allowed = torch.arange(policy.shape[1], device=counts.device) < counts[:, None]  # [B, n]
+        bounds = torch.cat([torch.full_like(threshold[:, None], -math.inf), threshold[:, None].expand(-1, policy.shape[1] - 1)], dim=1)
         slots: list[tuple[Tensor, ...]] = []
         for slot in range(policy.shape[1]):
-            loss = loss_of(error.sum(1))
-            open_rows = open_rows & (slot < counts)
-            if slot:
-                open_rows = open_rows & (loss > threshold)
-            gain = self.gains(error, scales, level).masked_fill(taken, 0).clamp(min=0)
-            scores = torch.where(policy[:, slot].isnan(), gain, policy[:, slot])
-            chosen = scores.masked_fill(taken, -math.inf).argmax(1)
-            slots.append((chosen, gain, taken, loss, open_rows))
-            error, level = self.take(chosen, error, scales, level)
-            kept_level = torch.where(open_rows[:, None], level, kept_level)
-            taken = taken.scatter(1, chosen[:, None], True)
+            loss, open_rows = reached(error, open_rows, allowed[:, slot], bounds[:, slot])
+            worth, chosen = weighed(self.gains(error, scales, level), self.cost, taken, policy[:, slot])
+            slots.append((chosen, worth, taken, loss, open_rows))
+            error, level, kept_level, taken = taken_cell(
+                error, scales, level, kept_level, taken, open_rows, chosen, self.scale_of, self.member
+            )
         ids, gains, forbidden, losses, valid = (torch.stack(parts, dim=1) for parts in zip(*slots, strict=True))
         return ids, gains, forbidden, torch.cat([losses, loss_of(error.sum(1))[:, None]], dim=1), valid, kept_level
 
     def gains(self, error: Tensor, scales: Tensor, level: Tensor) -> Tensor:
         """How much each cell would lower the mean squared error: [B, cells]; finer scales already shown stay."""
         return falls(error, scales, level, self.ranks).flatten(1) @ self.sums
-
-    def take(self, chosen: Tensor, error: Tensor, scales: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """error and level after one cell a row, chosen int64 [B]."""
-        return taken_cell(error, scales, level, chosen, self.scale_of, self.member)
 
 
 @Fused
@@ -127,11 +122,44 @@ def falls(error: Tensor, scales: Tensor, level: Tensor, ranks: Tensor) -> Tensor
 
 
 @Fused
-def taken_cell(error: Tensor, scales: Tensor, level: Tensor, chosen: Tensor, scale_of: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+def reached(error: Tensor, open_rows: Tensor, allowed: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss [B] of atoms' errors, and which rows go on."""
+    loss = loss_of(error.sum(1))
+    return loss, open_rows & allowed & (loss > bound)
+
+
+@Fused
+def weighed(gain: Tensor, cost: Tensor, taken: Tensor, policy: Tensor) -> tuple[Tensor, Tensor]:
+    """What each cell is worth [B, cells], and the one that is chosen [B]."""
+    worth = torch.where(taken, 0.0, gain / cost)
+    scores = torch.where(policy.isnan(), worth, policy)
+    return worth, torch.where(taken, -math.inf, scores).argmax(1)
+
+
+@Fused
+def taken_cell(
+    error: Tensor,
+    scales: Tensor,
+    level: Tensor,
+    kept_level: Tensor,
+    taken: Tensor,
+    open_rows: Tensor,
+    chosen: Tensor,
+    scale_of: Tensor,
+    member: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """error, level, kept_level and taken after one cell a row, chosen int64 [B]; kept_level follows level in rows that go on."""
     scale = scale_of[chosen][:, None]  # [B, 1]
     shown = (member[chosen] > 0) & (level < scale)
     revealed = scales.gather(1, scale[..., None].expand(-1, -1, scales.shape[2]))[:, 0]
-    return torch.where(shown, revealed, error), torch.where(shown, scale, level)
+    level = torch.where(shown, scale, level)
+    cells = torch.arange(taken.shape[1], device=taken.device)
+    return (
+        torch.where(shown, revealed, error),
+        level,
+        torch.where(open_rows[:, None], level, kept_level),
+        taken | (cells == chosen[:, None]),
+    )
 
 
 def loss_of(mean_square: Tensor) -> Tensor:

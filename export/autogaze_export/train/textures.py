@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from autogaze_export.train.capture import Fused
 
-LEAVES = 56  # shapes on a picture, at most
+LEAVES = 72  # shapes on a picture, at most
+PANELS = 5  # parts of a picture that come from others, at most
 GLYPH = (7, 5)  # rows, columns of a glyph's bitmap
 PAGE = (14, 22)  # rows, columns of glyphs on a page
 
@@ -42,7 +43,8 @@ def textures(dice: Dice, count: int, size: int) -> Tensor:
     """Pictures float32 [count, 3, size, size], 0…1."""
     picture = ground(dice, count, size)
     picture = dead_leaves(dice, picture)
-    return written(dice, picture).clamp(0, 1)
+    picture = written(dice, picture).clamp(0, 1)
+    return panelled(dice, picture)
 
 
 def coloured(dice: Dice, count: int) -> Tensor:
@@ -58,6 +60,7 @@ def ground(dice: Dice, count: int, size: int) -> Tensor:
     extreme = torch.where(dice.chance(one, 0.5), dice.uniform(one, 0.85, 1.0), dice.uniform(one, 0.0, 0.12))
     colour = torch.where(dice.chance(one, 0.4), extreme.expand_as(colour), colour)
     slope = dice.normal((count, 3, 2)) * 0.35 * dice.chance((count, 1, 1), 0.6)
+    slope = torch.lerp(slope.mean(1, keepdim=True).expand_as(slope), slope, dice.uniform((count, 1, 1)))
     line = torch.linspace(-1, 1, size, device=dice.device)
     picture = colour + slope[:, :, :1, None] * line[:, None] + slope[:, :, 1:, None] * line
     noise = pink_noise(dice, count, size)
@@ -79,10 +82,12 @@ def dead_leaves(dice: Dice, picture: Tensor) -> Tensor:
     """Opaque ellipses, boxes, rings and lines of power-law sizes, one over the other; from none to LEAVES of them."""
     count, _, size, _ = picture.shape
     one = (LEAVES, count, 1, 1, 1)
-    leaves = dice.log_uniform(one[1:], 1, LEAVES) * dice.chance(one[1:], 0.85)
+    few, many = dice.log_uniform(one[1:], 1, LEAVES), dice.uniform(one[1:], 0.5 * LEAVES, LEAVES)
+    leaves = torch.where(dice.chance(one[1:], 0.4), many, few) * dice.chance(one[1:], 0.85)
     fine = dice.chance(one[1:], 0.4)  # pictures of small shapes
+    crowd = dice.log_uniform(one[1:], 1.0, 3.5) ** dice.chance(one[1:], 0.4).float()  # pictures with no ground to be seen
     radius = 0.012 * dice.uniform(one, 0.003, 1.0) ** -0.6
-    radius = torch.where(fine, radius * 0.6, radius * 1.8).clamp(0.012, 0.8)
+    radius = (torch.where(fine, radius * 0.6, radius * 1.8) * crowd).clamp(0.012, 0.8)
     stretch = dice.log_uniform(one, 1.0, 12.0) ** dice.chance(one, 0.4).float()
     angle = dice.uniform(one, 0, math.pi) * dice.chance(one, 0.5)
     place = dice.uniform((2, *one), -1, 1)
@@ -145,3 +150,20 @@ def written(dice: Dice, picture: Tensor) -> Tensor:
     used = dice.chance((count, 1, 1, 1), 0.5)
     picture = torch.lerp(picture, shade, panel * used)
     return torch.lerp(picture, letters, ink * used)
+
+
+def panelled(dice: Dice, picture: Tensor) -> Tensor:
+    """On half of the pictures boxes that show other pictures, mostly smaller: screens, posters, windows, busy parts beside flat ones."""
+    count, _, size, _ = picture.shape
+    source, line = picture, torch.linspace(-1, 1, size, device=dice.device)
+    panels = dice.uniform((count, 1, 1, 1), 1, PANELS + 1) * dice.chance((count, 1, 1, 1), 0.5)
+    for panel in range(PANELS):
+        centre, reach = dice.uniform((count, 2, 1), -1, 1), dice.log_uniform((count, 2, 1), 0.08, 0.9)
+        zoom, look = dice.log_uniform((count, 1, 1), 0.7, 3.0), dice.uniform((count, 2, 1), -1, 1)
+        x, y = ((line - centre) * zoom + look).unbind(1)  # [count, size]
+        grid = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
+        other = F.grid_sample(source.roll(panel + 1, 0), grid, padding_mode="reflection", align_corners=False)
+        inside = (line - centre).abs() < reach  # [count, 2, size]
+        box = (inside[:, 0, None] & inside[:, 1, :, None])[:, None]
+        picture = torch.where(box & (panel + 1 <= panels), other, picture)
+    return picture

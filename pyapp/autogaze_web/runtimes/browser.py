@@ -1,0 +1,82 @@
+"""The Runtime in Pyodide: the bridge to web/worker/inference.js, which runs ONNX Runtime Web.
+
+A tensor is a JavaScript handle, passed through and never looked at. A frame costs one await, because JavaScript runs the loop.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pyodide.ffi import JsException, to_js
+
+from autogaze_web.errors import DeviceError, MemoryFullError, StoppedError
+from autogaze_web.runtime import TYPECODES, HostTensor, Loop, Tensor
+
+ERRORS = {"OutOfMemory": MemoryFullError, "DeviceLost": DeviceError, "Cancelled": StoppedError}  # by the name of the JavaScript error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """JavaScript's errors that something can be done about, as errors of ours."""
+    try:
+        yield
+    except JsException as error:
+        kind = ERRORS.get(str(error.name))
+        if kind is None:
+            raise
+        raise kind(str(error.message)) from error
+
+
+class BrowserRuntime:
+    """Graphs by name on WebGPU or WASM."""
+
+    def __init__(self, inference: Any, backend: str) -> None:
+        """inference: an Inference of web/worker/inference.js; backend: its name for a person."""
+        self.inference, self._backend = inference, backend
+
+    @property
+    def backend(self) -> str:
+        return self._backend
+
+    def upload(self, tensor: HostTensor) -> Tensor:
+        with translated():
+            return self.inference.upload(tensor.dtype, to_js(tensor.shape), to_js(memoryview(tensor.data).cast("B")))
+
+    def zeros(self, dtype: str, shape: tuple[int, ...]) -> Tensor:
+        with translated():
+            return self.inference.zeros(dtype, to_js(shape))
+
+    async def run(self, graph: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with translated():
+            return by_name(await self.inference.run(graph, to_js(dict(feeds))))
+
+    async def loop(
+        self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
+    ) -> Loop:
+        with translated():
+            ended = await self.inference.loop(first, then, to_js(dict(feeds)), to_js(dict(state)), to_js(list(collect)), flag, limit)
+        runs = [dict(zip(collect, (numbers(entry) for entry in run), strict=True)) for run in ended.collected]
+        return Loop(by_name(ended.state), runs)
+
+    async def read(self, tensors: Sequence[Tensor]) -> list[HostTensor]:
+        with translated():
+            return [numbers(entry) for entry in await self.inference.read(to_js(list(tensors)))]
+
+    def release(self, tensors: Sequence[Tensor]) -> None:
+        self.inference.release(to_js(list(tensors)))
+
+
+def by_name(handles: Any) -> dict[str, Tensor]:
+    """A JavaScript object of handles as a dict."""
+    return {str(name): handle for name, handle in handles.object_entries()}
+
+
+def numbers(entry: Any) -> HostTensor:
+    """{dtype, dims, data} of JavaScript as a HostTensor."""
+    dtype = str(entry.dtype)
+    data = array(TYPECODES[dtype])
+    data.frombytes(entry.data.to_bytes())
+    return HostTensor(data, dtype, tuple(int(dim) for dim in entry.dims))

@@ -1,0 +1,321 @@
+/**
+ * ONNX Runtime Web: the one module that imports it. Runs graphs by name, on WebGPU or in WASM.
+ *
+ * What a graph needs is in the manifest: names, dims by name, what is written in place, which weights. Nothing here knows what a graph
+ * computes. Never two calls of ONNX Runtime at once: overlapping runs hang for ever without an error, so every one goes through `exclusive`.
+ */
+
+import * as ort from "onnxruntime-web/webgpu";
+import { GpuMemory } from "./gpu_memory.js";
+import { HostMemory } from "./host_memory.js";
+
+/**
+ * A tensor of either memory; Python holds it and never looks inside.
+ * @typedef {object} Handle
+ * @property {"float32" | "int32" | "uint8"} dtype
+ * @property {number[]} dims
+ * @property {ort.Tensor} tensor what ONNX Runtime is fed
+ * @property {GPUBuffer | null} buffer
+ * @property {boolean} owned whether the buffer is ours (else ONNX Runtime's)
+ */
+
+/** @typedef {{file: string, sha256: string, inputs: Record<string, {dtype: string, shape: (number | string)[]}>, outputs: string[], in_place: string[], weights: string[]}} GraphEntry */
+/** @typedef {{graphs: Record<string, GraphEntry>}} Manifest */
+/** @typedef {{dtype: string, dims: number[], data: Uint8Array}} Numbers */
+
+const MOST_SESSIONS = 48; // a session fixes its shapes and holds its own weights, so those not used for longest go
+
+export class OutOfMemory extends Error {
+  /** @override */
+  name = "OutOfMemory";
+}
+
+export class DeviceLost extends Error {
+  /** @override */
+  name = "DeviceLost";
+}
+
+export class Cancelled extends Error {
+  /** @override */
+  name = "Cancelled";
+}
+
+/**
+ * Where ONNX Runtime finds its WebAssembly, before the first session; it cannot be changed after.
+ * @param {"jspi" | "asyncify" | "plain"} build
+ * @param {URL} base folder of the runtime's files
+ * @param {number} threads
+ */
+export function configure(build, base, threads) {
+  const name = build === "plain" ? "ort-wasm-simd-threaded" : `ort-wasm-simd-threaded.${build}`;
+  ort.env.wasm.wasmPaths = { mjs: new URL(`${name}.mjs`, base).href, wasm: new URL(`${name}.wasm`, base).href };
+  ort.env.wasm.numThreads = threads;
+  ort.env.logLevel = "error";
+}
+
+/** The release of ONNX Runtime. */
+export const version = ort.env.versions.web ?? ort.env.versions.common;
+
+/** @type {Promise<unknown>} */
+let tail = Promise.resolve();
+
+/**
+ * Do one thing after all that was asked for before.
+ * @template T
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+function exclusive(work) {
+  const turn = tail.then(work, work);
+  tail = turn.catch(() => undefined);
+  return turn;
+}
+
+/** Graphs and weights of one model on one device. */
+export class Inference {
+  /**
+   * @param {Manifest} manifest
+   * @param {Map<string, Uint8Array>} graphs ONNX files by graph name
+   * @param {(name: string) => Float32Array} weight a tensor of the checkpoint
+   * @param {GPUDevice | null} device null: WASM
+   * @param {boolean} strict whether a node that falls back to the CPU is an error, and the GPU's validation is on
+   */
+  constructor(manifest, graphs, weight, device, strict = false) {
+    this.manifest = manifest;
+    this.graphs = graphs;
+    this.weight = weight;
+    this.device = device;
+    this.strict = strict;
+    this.memory = device ? new GpuMemory(device) : new HostMemory();
+    /** @type {Map<string, ort.InferenceSession>} in the order of their last use */
+    this.sessions = new Map();
+    /** Set to have a loop end at its next block, with Cancelled. */
+    this.cancelled = false;
+    this.runs = 0;
+    /** @type {Error | null} what every further call fails with */
+    this.failure = null;
+    /** @type {Error | null} what the next call fails with: there was no memory for something */
+    this.shortage = null;
+    this.closed = false;
+  }
+
+  /** @param {"float32" | "int32" | "uint8"} dtype @param {number[]} dims @param {Uint8Array} bytes @returns {Handle} */
+  upload(dtype, dims, bytes) {
+    this.#check();
+    return this.memory.upload(dtype, dims, bytes);
+  }
+
+  /** @param {"float32" | "int32" | "uint8"} dtype @param {number[]} dims @returns {Handle} */
+  zeros(dtype, dims) {
+    this.#check();
+    return this.memory.zeros(dtype, dims);
+  }
+
+  /** @param {Handle[]} handles */
+  release(handles) {
+    if (this.closed) return; // what was theirs went with the memory
+    for (const handle of handles) this.memory.release(handle);
+  }
+
+  /** Tensors that are held. */
+  get live() {
+    return this.memory.live;
+  }
+
+  /**
+   * Copy tensors to the host, in one round trip.
+   * @param {Handle[]} handles @returns {Promise<Numbers[]>}
+   */
+  read(handles) {
+    return this.#guarded(() => this.memory.read(handles));
+  }
+
+  /**
+   * Run a graph once; -> its outputs by name. An output in place is the handle that was fed.
+   * @param {string} graph @param {Record<string, Handle>} feeds @returns {Promise<Record<string, Handle>>}
+   */
+  run(graph, feeds) {
+    return this.#guarded(() => this.#run(graph, feeds));
+  }
+
+  /**
+   * Run `first`, then `then` until the output `flag` is not 0, `limit` runs at most; as Runtime.loop of the Python package.
+   * @param {string} first @param {string} then @param {Record<string, Handle>} feeds @param {Record<string, Handle>} state
+   * @param {string[]} collect @param {string} flag @param {number} limit
+   * @returns {Promise<{state: Record<string, Handle>, collected: Numbers[][]}>} collected: by run, in the order of `collect`
+   */
+  loop(first, then, feeds, state, collect, flag, limit) {
+    return this.#guarded(() => this.#loop(first, then, feeds, { ...state }, collect, flag, limit));
+  }
+
+  /** Release every session; tensors are their holders'. */
+  async close() {
+    await exclusive(async () => {
+      this.closed = true;
+      for (const session of this.sessions.values()) await session.release();
+      this.sessions.clear();
+      this.memory.close();
+    });
+  }
+
+  /**
+   * @template T
+   * @param {() => Promise<T>} work
+   * @returns {Promise<T>}
+   */
+  #guarded(work) {
+    return exclusive(async () => {
+      this.#check();
+      try {
+        const result = await work();
+        this.#check(); // a lost device or a failed allocation is told beside the call that met it
+        return result;
+      } catch (error) {
+        throw this.failure ?? classified(error);
+      }
+    });
+  }
+
+  #check() {
+    if (this.failure) throw this.failure;
+    if (this.shortage) {
+      const shortage = this.shortage;
+      this.shortage = null;
+      throw shortage;
+    }
+    if (this.closed) throw new Cancelled("the model was replaced");
+  }
+
+  /** @param {string} graph @param {Record<string, Handle>} feeds */
+  async #run(graph, feeds) {
+    const entry = this.manifest.graphs[graph];
+    const session = await this.#session(graph, entry, feeds);
+    /** @type {Record<string, ort.Tensor>} */
+    const inputs = {};
+    for (const name of session.inputNames) inputs[name] = feeds[name].tensor;
+    /** @type {Record<string, Handle>} */
+    const outputs = {};
+    this.runs += 1;
+    if (!this.device) {
+      // ONNX Runtime copies CPU inputs into its memory and outputs out of it, so what is "in place" is taken over by its handle.
+      const results = await session.run(inputs);
+      for (const name of entry.outputs) {
+        const fed = name.startsWith("next.") && entry.in_place.includes(name.slice(5)) ? feeds[name.slice(5)] : null;
+        outputs[name] = fed ? this.memory.replace(fed, results[name]) : this.memory.adopt(results[name]);
+      }
+      return outputs;
+    }
+    /** @type {Record<string, ort.Tensor | null>} */
+    const fetches = {};
+    for (const name of entry.outputs) fetches[name] = null;
+    for (const name of entry.in_place) fetches[`next.${name}`] = feeds[name].tensor;
+    const results = await session.run(inputs, fetches);
+    for (const name of entry.outputs) outputs[name] = fetches[name] ? feeds[name.slice(5)] : this.memory.adopt(results[name]);
+    return outputs;
+  }
+
+  /**
+   * @param {string} first @param {string} then @param {Record<string, Handle>} feeds @param {Record<string, Handle>} state
+   * @param {string[]} collect @param {string} flag @param {number} limit
+   */
+  async #loop(first, then, feeds, state, collect, flag, limit) {
+    const collected = [];
+    try {
+      for (let run = 0; run < limit; run++) {
+        if (this.cancelled) throw new Cancelled("stopped");
+        const outputs = await this.#run(run ? then : first, { ...feeds, ...state });
+        /** @type {Record<string, Handle>} */
+        const named = {};
+        const small = [];
+        for (const [name, handle] of Object.entries(outputs)) {
+          const plain = name.startsWith("next.") ? name.slice(5) : name;
+          named[plain] = handle;
+          if (plain === name) small.push(handle);
+          else {
+            if (state[plain] && state[plain] !== handle) this.memory.release(state[plain]);
+            state[plain] = handle;
+          }
+        }
+        let numbers;
+        try {
+          numbers = await this.memory.read([...collect, flag].map((name) => named[name]));
+        } finally {
+          this.release(small);
+        }
+        const stop = /** @type {Numbers} */ (numbers.pop());
+        collected.push(numbers);
+        if (new Int32Array(stop.data.buffer, stop.data.byteOffset, 1)[0]) break;
+      }
+    } catch (error) {
+      this.release(Object.values(state));
+      throw error;
+    }
+    return { state, collected };
+  }
+
+  /** @param {string} graph @param {GraphEntry} entry @param {Record<string, Handle>} feeds */
+  async #session(graph, entry, feeds) {
+    const dims = this.device ? dimsByName(entry, feeds) : {};
+    const key = graph + JSON.stringify(dims);
+    let session = this.sessions.get(key);
+    if (session) {
+      this.sessions.delete(key); // and in again, as the latest
+    } else {
+      session = await ort.InferenceSession.create(/** @type {Uint8Array} */ (this.graphs.get(graph)), this.#options(entry, dims));
+    }
+    this.sessions.set(key, session);
+    if (this.sessions.size > MOST_SESSIONS) {
+      const [oldest] = this.sessions.keys();
+      await this.sessions.get(oldest)?.release();
+      this.sessions.delete(oldest);
+    }
+    return session;
+  }
+
+  /** @param {GraphEntry} entry @param {Record<string, number>} dims @returns {ort.InferenceSession.SessionOptions} */
+  #options(entry, dims) {
+    const shared = {
+      externalData: entry.weights.map((name) => ({ path: name, data: new Uint8Array(this.weight(name).buffer) })),
+      logSeverityLevel: /** @type {3} */ (3),
+    };
+    if (!this.device) return { ...shared, executionProviders: ["wasm"] };
+    return {
+      ...shared,
+      executionProviders: [
+        /** @type {any} */ ({
+          name: "webgpu",
+          device: this.device,
+          preferredLayout: "NCHW",
+          validationMode: this.strict ? "basic" : "disabled",
+        }),
+      ],
+      freeDimensionOverrides: dims,
+      preferredOutputLocation: Object.fromEntries(entry.outputs.map((name) => [name, "gpu-buffer"])),
+      ...(this.strict ? { extra: { session: { disable_cpu_ep_fallback: "1" } } } : {}),
+    };
+  }
+}
+
+/**
+ * The sizes that the graph's named dims have in these feeds.
+ * @param {GraphEntry} entry @param {Record<string, Handle>} feeds
+ */
+function dimsByName(entry, feeds) {
+  /** @type {Record<string, number>} */
+  const dims = {};
+  for (const [name, { shape }] of Object.entries(entry.inputs)) {
+    shape.forEach((dim, axis) => {
+      if (typeof dim === "string") dims[dim] = feeds[name].dims[axis];
+    });
+  }
+  return dims;
+}
+
+/** @param {unknown} error */
+function classified(error) {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof OutOfMemory || error instanceof DeviceLost || error instanceof Cancelled) return error;
+  if (/out of memory|bad_alloc|failed to allocate|allocation failed|array length|OrtRun.*memory/i.test(message)) return new OutOfMemory(message);
+  if (/device.*lost|lost.*device|device is lost/i.test(message)) return new DeviceLost(message);
+  return error instanceof Error ? error : new Error(message);
+}

@@ -1,0 +1,1 @@
+export const gifs=()=>{},png=gifs,sideBySide=gifs;
