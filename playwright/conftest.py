@@ -13,11 +13,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, Request, Worker, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")  # AUTOGAZE_CHROMIUM names another one
@@ -29,6 +29,10 @@ SWIFTSHADER = (  # WebGPU on the CPU, with canvases that show what was drawn, in
     "--enable-gpu",
     "--enable-features=Vulkan",
     "--use-vulkan=swiftshader",
+)
+TELL_OF_REFUSALS = (  # Chromium itself is silent about refusals in a worker
+    "addEventListener('securitypolicyviolation', (event) =>"
+    " console.error(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));"
 )
 NOT_RUN = 4  # exit code
 LOCAL = ("blob:", "data:", "about:")  # addresses that need no network
@@ -87,9 +91,9 @@ def playwright() -> Iterator[Playwright]:
 def chromium(playwright: Playwright, *flags: str) -> Iterator[Browser]:
     """Chromium with these flags; the test is not run where there is none."""
     named = os.environ.get("AUTOGAZE_CHROMIUM")
-    found = named or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    found = next(filter(None, map(shutil.which, [named] if named else CHROMIUM)), None)
     if found is None:
-        pytest.skip("there is no Chromium. On Debian: apt-get install chromium; else name one with AUTOGAZE_CHROMIUM.")
+        pytest.skip(f"there is no {named or 'Chromium'}. On Debian: apt-get install chromium; else name one with AUTOGAZE_CHROMIUM.")
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has none
     browser = playwright.chromium.launch(executable_path=found, args=[*sandbox, *flags])
     yield browser
@@ -116,6 +120,13 @@ def complaints() -> list[str]:
     return []
 
 
+def watch_worker(worker: Worker) -> None:
+    """Have a worker tell of refusals from its first idle moment on; threads of ONNX Runtime have no such moment."""
+    if "/vendor/" not in worker.url:
+        with suppress(Error):  # it has ended before that
+            worker.evaluate(TELL_OF_REFUSALS)
+
+
 @contextmanager
 def watched_page(browser: Browser, site: str, complaints: list[str]) -> Iterator[Page]:
     """A page in a profile of its own; console errors, uncaught errors, refusals by the policy and foreign requests are complaints."""
@@ -135,10 +146,8 @@ def watched_page(browser: Browser, site: str, complaints: list[str]) -> Iterator
     page.on("console", on_console)
     page.on("pageerror", lambda error: complaints.append(f"uncaught: {error}"))
     page.on("crash", lambda: complaints.append("the page crashed"))
-    page.add_init_script(
-        "addEventListener('securitypolicyviolation', (event) =>"
-        " console.error(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));"
-    )
+    page.add_init_script(TELL_OF_REFUSALS)
+    page.on("worker", watch_worker)
     yield page
     context.close()
     assert not complaints, "\n".join(complaints)

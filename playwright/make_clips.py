@@ -131,6 +131,23 @@ def with_edit(mp4: bytes, skip: int = 0, drop: int = 0) -> bytes:
     return mp4[:place] + struct.pack(">5i", flags, entries, duration, start, rate) + mp4[place + 20 :]
 
 
+def without_reorder_hint(mp4: bytes) -> bytes:
+    """The same H.264 without the last part of its header (VUI bitstream restriction), which says how far frames are reordered."""
+    place = mp4.index(b"avcC") + 4 + 6  # SPS length, SPS
+    length = struct.unpack(">H", mp4[place : place + 2])[0]
+    sps = mp4[place + 2 : place + 2 + length]
+    bits = "".join(f"{byte:08b}" for byte in sps).rstrip("0")
+    hints = ("1111" + 2 * _golomb(reach) + _golomb(ahead) + _golomb(kept) + "1" for reach, ahead, kept in np.ndindex(20, 5, 17))
+    hint = next(hint for hint in hints if bits.endswith(hint))
+    bits = (bits[: -len(hint)] + "01").ljust(8 * length, "0")
+    return mp4[: place + 2] + int(bits, 2).to_bytes(length, "big") + mp4[place + 2 + length :]
+
+
+def _golomb(number: int) -> str:
+    digits = f"{number + 1:b}"
+    return "0" * (len(digits) - 1) + digits
+
+
 def with_damage(data: bytes, start: float, length: int) -> bytes:
     """The same bytes with a stretch overwritten."""
     place = round(len(data) * start)
@@ -142,6 +159,7 @@ def features() -> Iterator[tuple[str, bytes]]:
     two_speeds = [index / FPS if index < 15 else 0.6 + (index - 15) / 8 for index in range(30)]
     h264 = encode("mp4", "libx264", X264)
     yield "h264_b_frames.mp4", h264
+    yield "h264_no_reorder_hint.mp4", without_reorder_hint(h264)
     yield "h264_one_frame.mp4", encode("mp4", "libx264", X264, frames=1)
     yield "h264_odd_126x94.mp4", encode("mp4", "libx264", X264, size=(126, 94))
     yield "h264_variable_frame_rate.mp4", encode("mp4", "libx264", X264, times=two_speeds.__getitem__)
@@ -199,7 +217,9 @@ def faults() -> Iterator[tuple[str, bytes]]:
     yield "no_key_frame.webm", encode("webm", "libvpx-vp9", VP9, frames=12, keep=lambda packet: not packet.is_keyframe)
     yield "no_key_frame.mp4", encode("mp4", "libx264", X264, frames=10, keep=lambda packet: not packet.is_keyframe)
     yield "no_key_frame_at_first.webm", encode("webm", "libvpx-vp9", VP9 | {"g": "8"}, frames=24, keep=lambda packet: bool(packet.pts))
-    yield "zero_frames.mp4", encode("mp4", "libx264", X264, keep=lambda packet: False)
+    header_only = {"movflags": "empty_moov"}
+    yield "zero_frames.mp4", encode("mp4", "libx264", X264, muxer=header_only, keep=lambda packet: False)
+    yield "no_tracks.mp4", encode("mp4", "libx264", X264, keep=lambda packet: False)
     yield "zero_frames.webm", encode("webm", "libvpx-vp9", VP9, keep=lambda packet: False)
     media = index_last.index(b"mdat")
     yield "damaged_middle.mp4", with_damage(index_last, (media + (len(index_last) - media) * 0.25) / len(index_last), 300)

@@ -177,13 +177,13 @@ const CALLS = {
 
   async gifs(/** @type {any} */ { source, ...options }) {
     const done = /** @type {number[]} */ ([]);
-    const products = await gifs(panels(source), options, (count) => done.push(count));
+    const products = await gifs(panels(source), { ...options, onProgress: (count) => done.push(count) });
     return { done, input: await base64(products.input), mask: await base64(products.mask), output: await base64(products.output) };
   },
 
   async sideBySide(/** @type {any} */ { source, ...options }) {
     const done = /** @type {number[]} */ ([]);
-    const { blob, extension, codec } = await sideBySide(panels(source), options, (count) => done.push(count));
+    const { blob, extension, codec } = await sideBySide(panels(source), { ...options, onProgress: (count) => done.push(count) });
     return { done, extension, codec, type: blob.type, data: await base64(blob), live: liveFrames() };
   },
 
@@ -195,8 +195,8 @@ const CALLS = {
   async stopped(/** @type {any} */ { kind, after }) {
     const control = new AbortController();
     const make = kind === "gif" ? gifs : sideBySide;
-    const progress = (/** @type {number} */ done) => done === after && control.abort();
-    await make(panels({ frames: 20 }), {}, progress, control.signal);
+    const onProgress = (/** @type {number} */ done) => void (done === after && control.abort());
+    await make(panels({ frames: 20 }), { onProgress, signal: control.signal });
   },
 };
 

@@ -22,8 +22,8 @@ from autogaze_export.parity import ParityReport, TensorReport
 from autogaze_web import arguments, cli, render
 from autogaze_web.checkpoint import Checkpoint
 from autogaze_web.manifest import MANIFEST
-from test_video import cut, noise, write
 from tiny_checkpoint import tiny_files
+from video_files import cut, noise, write
 
 ALL = ["metrics.json", "trace.json", "input.gif", "mask.gif", "output.gif"]
 

@@ -30,6 +30,7 @@ def graph(nodes: list[onnx.NodeProto], **types: int) -> onnx.GraphProto:
         (helper.make_node("Loop", ["a", "b"], ["c"]), {"a": INT64, "b": FLOAT, "c": FLOAT}, "Loop runs its condition on the CPU"),
         (helper.make_node("Cast", ["a"], ["c"], to=INT32), {"a": INT64, "c": INT32}, "Cast from or to int64 runs on the CPU"),
         (helper.make_node("Resize", ["a"], ["c"], antialias=1), {"a": FLOAT, "c": FLOAT}, "Resize with antialias fails when it is run"),
+        (helper.make_node("Split", ["a"], list("defghijk"), axis=1, num_outputs=8), {"a": FLOAT}, "Split into 8 binds more than 8 buffers"),
         (helper.make_node("NoSuchThing", ["a"], ["c"]), {"a": FLOAT, "c": FLOAT}, "NoSuchThing has no WebGPU kernel"),
     ],
 )

@@ -1,37 +1,26 @@
-"""render.py: the files of a run against a direct run of the pipeline, odd videos, and whole files only."""
+"""render.py: the files of a run against a direct run of the pipeline, and odd videos."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
-import tracemalloc
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from autogaze_web.decode import FrameGaze
-from autogaze_web.errors import MissingError, NotRunError, SettingsError, VideoError
-from autogaze_web.gif import Pixels
+from autogaze_web.errors import SettingsError
 from autogaze_web.metrics import FrameNumbers
-from autogaze_web.model_folder import read_model
 from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintSettings
-from autogaze_web.pipeline import FrameResult, Gazer, Painter, SourceFrame
-from autogaze_web.record import RunRecord, json_text
-from autogaze_web.render import Job, RunFiles, Stages, TimedGazer, TimedPainter, fit_size, read_frames, render_frames, render_video
-from autogaze_web.runtime import Tensor
-from autogaze_web.runtimes.native import NativeRuntime
+from autogaze_web.record import json_text
+from autogaze_web.render import Job, Stages, fit_size, render_frames, render_video
 from autogaze_web.settings import GazeSettings
-from autogaze_web.video import open_video
-from autogaze_web.whole_files import whole_files, write_whole
-from test_video import cut, noise, write
+from rendered import ALL, FEW, directly, gif_frames, loaded, made_up, opened_run
+from video_files import cut, noise, pixels, read, write
 
-ALL = {"metrics.json", "trace.json", "input.gif", "mask.gif", "output.gif"}
 KEYS = {
     "source",
     "model",
@@ -74,34 +63,6 @@ KEYS = {
     "geometry",
     "model_input_size",
 }
-FEW = GazeSettings(max_gaze_tokens_each_frame=6)
-
-
-def loaded(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(metrics, trace), both strict JSON."""
-
-    def refuse(constant: str) -> float:
-        raise AssertionError(f"{constant} is not JSON")
-
-    metrics, trace = (json.loads((folder / name).read_text(), parse_constant=refuse) for name in ("metrics.json", "trace.json"))
-    return metrics, trace
-
-
-def gif_frames(path: Path) -> tuple[tuple[int, int], int]:
-    with Image.open(path) as image:
-        return image.size, int(getattr(image, "n_frames", 1))
-
-
-def directly(model: Path, pictures: list[Pixels], gaze: GazeSettings, paint: PaintSettings) -> Iterator[tuple[FrameGaze, FrameNumbers]]:
-    """What the pipeline gives without any of render.py."""
-    opened = read_model(model)
-    runtime = NativeRuntime(opened)
-    gazer, painter = Gazer(runtime, opened.checkpoint, gaze), Painter(runtime, opened.checkpoint.config.layout, paint)
-    for index, pixels in enumerate(pictures):
-        frame = SourceFrame(index, 0.0, pixels.shape[1], pixels.shape[0], runtime.adopt(pixels))
-        seen = asyncio.run(gazer.gaze(frame))
-        assert gazer.tiling is not None
-        yield seen, asyncio.run(painter.paint(frame, gazer.tiling, seen)).numbers
 
 
 @pytest.mark.parametrize("mode", ["resize", "tiled"])
@@ -224,6 +185,18 @@ def test_identical_output_is_inf_in_words(tiny_model: Path, tmp_path: Path) -> N
     assert json.loads(json_text({"a": [math.nan, (1.5, -math.inf)]})) == {"a": ["nan", [1.5, "-inf"]]}
 
 
+@pytest.mark.parametrize(("suffix", "kind"), [("mp4", "libx264 yuv420p"), ("webm", "libvpx-vp9 yuv420p"), ("mkv", "ffv1 yuv444p")])
+def test_decoded_colours_reach_the_pipeline(tiny_model: Path, tmp_path: Path, suffix: str, kind: str) -> None:
+    video = write(tmp_path / f"clip.{suffix}", noise(3, 62, 38), kind)
+    render_video(Job(video, tiny_model, tmp_path / "out", FEW))
+    metrics, trace = loaded(tmp_path / "out")
+    wanted = list(directly(tiny_model, [pixels(frame) for frame in read(video)[1]], FEW, PaintSettings()))
+    assert [frame["ids"] for frame in trace["frames"]] == [seen.ids for seen, _ in wanted]
+    assert metrics["min_psnr_db"] == min(numbers.psnr_db for _, numbers in wanted)
+    with Image.open(tmp_path / "out" / "input.gif") as image:
+        assert "transparency" not in image.info
+
+
 def test_rotated_video_is_seen_upright(tiny_model: Path, tmp_path: Path) -> None:
     video = write(tmp_path / "clip.mov", noise(2, 64, 32), "png rgb24", prepare=lambda stream: stream.set_display_rotation(-90))
     render_video(Job(video, tiny_model, tmp_path / "out", FEW))
@@ -248,23 +221,6 @@ def test_a_truncated_video_is_rendered_as_far_as_it_goes(tiny_model: Path, tmp_p
     metrics, trace = loaded(tmp_path / "out")
     assert 0 < outcome.frames == metrics["frames"] == len(trace["frames"]) < 12
     assert outcome.warnings == metrics["warnings"] and "cut off" in " ".join(outcome.warnings)
-
-
-@contextmanager
-def opened_run(model_folder: Path, folder: Path, stages: Stages) -> Iterator[tuple[NativeRuntime, Gazer, Painter, RunFiles]]:
-    """The parts of a run, for frames that come from no video."""
-    model, gaze, paint = read_model(model_folder), GazeSettings(mode="tiled", gazing_ratio=0.2), PaintSettings()
-    runtime, config = NativeRuntime(model), model.checkpoint.config
-    record = RunRecord("made-up", 10.0, model.name, model.checkpoint.sha256, config, gaze, paint, runtime.backend, {})
-    with whole_files(folder) as partial, ExitStack() as stack:
-        files = RunFiles(partial, record, 100, runtime, stack)
-        yield runtime, TimedGazer(stages, runtime, model, gaze), TimedPainter(stages, runtime, model, paint), files
-
-
-async def made_up(runtime: NativeRuntime, sizes: list[tuple[int, int]]) -> AsyncGenerator[SourceFrame, None]:
-    for index, (width, height) in enumerate(sizes):
-        (picture,) = noise(1, width, height)
-        yield SourceFrame(index, index / 10, width, height, runtime.adopt(picture))
 
 
 def test_a_change_of_size_begins_again_and_is_told(tiny_model: Path, tmp_path: Path) -> None:
@@ -294,129 +250,3 @@ def test_pictures_of_another_shape_get_bars() -> None:
     assert tall.shape == (20, 20, 3) and tall[10].min() == 255 and tall[0].max() == tall[-1].max() == 0
     seen_through = fit_size(np.full((20, 40, 4), 255, np.uint8), (20, 20))
     assert seen_through[0].max() == 0 and seen_through[10].min() == 255
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, VideoError])
-def test_a_run_that_ends_early_changes_nothing(tiny_model: Path, tmp_path: Path, error: type[BaseException]) -> None:
-    video, out = write(tmp_path / "clip.mkv", noise(5)), tmp_path / "out"
-    render_video(Job(video, tiny_model, out, FEW))
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-
-    def stop(done: int, total: int | None, fps: float) -> None:
-        if done == 2:
-            raise error
-
-    with pytest.raises(error):
-        render_video(Job(video, tiny_model, out, FEW, start=1), stop)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    with pytest.raises(error):
-        render_video(Job(video, tiny_model, tmp_path / "a" / "new", FEW, start=1), stop)
-    assert not (tmp_path / "a" / "new").exists()
-
-
-def test_files_of_an_earlier_run_go(tiny_model: Path, tmp_path: Path) -> None:
-    video, out = write(tmp_path / "clip.mkv", noise(1)), tmp_path / "out"
-    render_video(Job(video, tiny_model, out, FEW))
-    (out / "mine.gif").write_text("stays")
-    with pytest.raises(SettingsError, match="no more frames"):
-        render_video(Job(video, tiny_model, out, FEW, gif_width=0, start=1))
-    assert {path.name for path in out.iterdir()} == {*ALL, "mine.gif"}
-    render_video(Job(video, tiny_model, out, FEW, gif_width=0))
-    assert {path.name for path in out.iterdir()} == {"metrics.json", "trace.json", "mine.gif"}
-
-
-def test_the_video_is_no_file_of_an_earlier_run(tiny_model: Path, tmp_path: Path) -> None:
-    video = write(tmp_path / "clip.mkv", noise(1)).rename(tmp_path / "output.gif")
-    before = video.read_bytes()
-    for gif_width in (0, 100):
-        with pytest.raises(SettingsError, match=r"output\.gif is in the folder for the results"):
-            render_video(Job(video, tiny_model, tmp_path, FEW, gif_width=gif_width))
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
-
-
-class Lent:
-    """A runtime that only notes which tensors are not given back."""
-
-    def __init__(self) -> None:
-        self.tensors: list[object] = []
-
-    def adopt(self, pixels: Pixels) -> object:
-        self.tensors.append(tensor := object())
-        return tensor
-
-    def release(self, tensors: list[object]) -> None:
-        for tensor in tensors:
-            self.tensors.remove(tensor)
-
-
-def test_frames_are_released_one_by_one_and_when_reading_ends_early(tmp_path: Path) -> None:
-    runtime = Lent()
-    with open_video(write(tmp_path / "clip.mkv", noise(3))) as reader:
-
-        async def read() -> None:
-            frames = read_frames(reader, cast(NativeRuntime, runtime), Stages(), Job(tmp_path, tmp_path, tmp_path))
-            for _ in range(2):
-                assert [(await anext(frames)).pixels] == runtime.tensors
-            await frames.aclose()
-
-        asyncio.run(read())
-    assert not runtime.tensors
-
-
-@pytest.mark.parametrize("part", ["gaze", "files"])
-def test_an_error_in_mid_run_gives_everything_back(tiny_model: Path, tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def frames() -> AsyncGenerator[SourceFrame, None]:
-        try:
-            async for frame in made_up(runtime, [(64, 48)] * 3):
-                yield frame
-        finally:
-            given_back.append("frames")
-
-    async def fail_to_gaze(frame: SourceFrame) -> FrameGaze:
-        raise KeyboardInterrupt
-
-    def fail_to_write(result: FrameResult) -> None:
-        panels.extend([result.panels.mask, result.panels.output])
-        raise KeyboardInterrupt
-
-    given_back: list[str] = []
-    panels: list[Tensor] = []
-    released: list[Tensor] = []
-    stages = Stages()
-    with pytest.raises(KeyboardInterrupt), opened_run(tiny_model, tmp_path / "out", stages) as (runtime, gazer, painter, files):
-        monkeypatch.setattr(runtime, "release", released.extend)
-        monkeypatch.setattr(gazer, "release", lambda: given_back.append("gazer"))
-        monkeypatch.setattr(painter, "release", lambda: given_back.append("painter"))
-        monkeypatch.setattr(*((gazer, "gaze", fail_to_gaze) if part == "gaze" else (files, "add", fail_to_write)))
-        asyncio.run(render_frames(frames(), gazer, painter, files, stages))
-    assert set(given_back) == {"frames", "gazer", "painter"}
-    assert len(panels) == (0 if part == "gaze" else 2)
-    assert all(any(panel is tensor for tensor in released) for panel in panels)
-
-
-def test_one_whole_file(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a.json", "1\n")
-    write_whole(tmp_path / "a.json", "2\n")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.json", "2\n")]
-
-
-def test_memory_does_not_grow_with_length(tiny_model: Path, tmp_path: Path) -> None:
-    video = write(tmp_path / "clip.mkv", noise(5, 160, 120) * 5)
-
-    def peak(limit: int) -> int:
-        tracemalloc.start()
-        render_video(Job(video, tiny_model, tmp_path / "out", FEW, limit=limit))
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return most
-
-    peak(1)
-    assert peak(25) < peak(5) + 160 * 120 * 4, "twenty more frames cost less than the pixels of one"
-
-
-def test_a_device_that_is_not_there_is_not_run(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(NotRunError, match=r"cuda was asked for and is not there.*CUDAExecutionProvider"):
-        render_video(Job(write(tmp_path / "clip.mkv", noise(1)), tiny_model, tmp_path / "out", FEW, device="cuda"))
-    assert not (tmp_path / "out").exists()
-    assert not issubclass(NotRunError, MissingError)

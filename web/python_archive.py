@@ -18,6 +18,7 @@ CPYTHON_ONLY = (  # modules that need typer, rich, NumPy, PyAV, Pillow, ONNX Run
     "cli",
     "display",
     "gif",
+    "planes",
     "render",
     "runtimes/native",
     "server",

@@ -36,6 +36,7 @@ KERNELS = {operator: set(types.split()) for types, operators in ON_GPU for opera
 # Placed on the GPU and then failing there, whatever the type: (operator, attribute) -> value that is wrong.
 FAILS = {("Resize", "antialias"): 1}
 CONTROL_FLOW = {"If", "Loop", "Scan"}
+MOST_BUFFERS = 8  # that a kernel may bind on the least device; Split binds all its tensors at once, Concat knows to take turns
 INDEX_INPUT = {"Gather": 1, "GatherElements": 1, "GatherND": 1, "ScatterElements": 1, "ScatterND": 1}
 
 
@@ -87,6 +88,8 @@ def complaints(graph: onnx.GraphProto) -> Iterator[str]:
             yield f"{name} has no WebGPU kernel"
         elif taken not in KERNELS[name]:
             yield f"{name} of {taken} runs on the CPU"
+        if name == "Split" and 1 + len(node.output) > MOST_BUFFERS:
+            yield f"Split into {len(node.output)} binds more than {MOST_BUFFERS} buffers"
         for attribute in node.attribute:
             if FAILS.get((name, attribute.name)) == attribute.i:
                 yield f"{name} with {attribute.name} fails when it is run"

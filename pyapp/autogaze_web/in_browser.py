@@ -87,7 +87,7 @@ async def model_from(name: str, files: Any, manifest: Any, graphs: Any) -> OpenM
 @answered
 async def self_test(model: OpenModel, runtime: BrowserRuntime) -> str:
     """The ids of the test frames as JSON."""
-    return json.dumps(await gazed_ids(runtime, model.model.checkpoint))
+    return json.dumps(await gazed_ids(runtime, model.model.checkpoint), separators=(",", ":"))
 
 
 def by_name(files: Any) -> dict[str, bytes]:

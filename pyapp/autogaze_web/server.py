@@ -7,6 +7,7 @@ HEADERS. CPython only.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -15,6 +16,7 @@ import webbrowser
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
+from types import FrameType
 
 import uvicorn
 from starlette.requests import Request
@@ -83,9 +85,7 @@ def page_folder() -> Path:
             return folder
     if (checkout / "Makefile").is_file():
         raise MissingError("The page is not built yet. Run: make serve (or make web, then autogaze-web serve)")
-    raise MissingError(
-        "This installation came without the page. Install a wheel from `make wheel`, or run `make serve` in a checkout."
-    )
+    raise MissingError("This installation came without the page. Install a wheel from `make wheel`, or run `make serve` in a checkout.")
 
 
 class WholeFile(FileResponse):
@@ -118,7 +118,10 @@ class Page:
             allowed = {"Allow": "GET, HEAD"}
             return refusal(HTTPStatus.METHOD_NOT_ALLOWED, "This server only hands out files: use GET or HEAD.", allowed)
         name = request.scope["path"].removeprefix("/") or "index.html"
-        self.read_list()
+        try:
+            self.read_list()
+        except (FileNotFoundError, ValueError):
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, "The page is being built. Try again in a moment.")
         tag = self.tags.get(name)
         if tag is None and name == "favicon.ico":  # asked for by browsers on their own account, for LICENSES.txt too
             return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -177,6 +180,30 @@ def has_display() -> bool:
     return sys.platform in ("win32", "darwin") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
+class Server(uvicorn.Server):
+    """Stops in silence: an answer that Ctrl-C cuts off is no fault."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        logging.disable()
+        super().handle_exit(sig, frame)
+
+
+def web_server(page: Page) -> Server:
+    """Silent but for faults of the program, and quick to stop."""
+    config = uvicorn.Config(
+        page,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    return Server(config)
+
+
 def serve(port: int | None, open_browser: bool) -> None:
     """Serve until Ctrl-C. Prints the address."""
     folder = page_folder()
@@ -187,16 +214,5 @@ def serve(port: int | None, open_browser: bool) -> None:
         say("Serving the page to this machine only. Ctrl-C stops it.")
         if open_browser and has_display():
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some browsers return when they are closed
-        config = uvicorn.Config(
-            Page(folder, taken),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=GRACE_S,
-        )
         with suppress(KeyboardInterrupt):  # how a server is stopped: no failure
-            uvicorn.Server(config).run(sockets=[listener])
+            web_server(Page(folder, taken)).run(sockets=[listener])

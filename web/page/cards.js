@@ -25,7 +25,7 @@ export function showCard(card, { copy, action }) {
   if (action) buttons.append(button(action.label, "primary", action.run));
   buttons.append(button("Copy diagnostics", "quiet", copy));
   const element = make(
-    "article",
+    "div",
     { class: "card", role: "alert", "data-kind": card.kind ?? "fault" },
     icon("error"),
     make(

@@ -28,7 +28,7 @@ export function toggleHelp() {
 function keycaps(keys) {
   return keys.flatMap((key, number) => {
     const caps = keyParts(key).flatMap((part, place) => [...(place ? [" + "] : []), make("kbd", {}, part)]);
-    return number ? [" or ", ...caps] : caps;
+    return number ? [keys.length > 2 ? " " : " or ", ...caps] : caps;
   });
 }
 

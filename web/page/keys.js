@@ -1,6 +1,6 @@
 /** Keys: one table that binds them and that the help lists. */
 
-/** @typedef {{keys: string[], does: string, group: string, run: () => void}} Binding keys: "Space", "ArrowLeft", "Shift+ArrowLeft", "f" … */
+/** @typedef {{keys: string[], does: string, group: string, run: (key: string) => void}} Binding keys: "Space", "ArrowLeft", "Shift+ArrowLeft", "f" … */
 
 const NAMES = /** @type {Record<string, string>} */ ({
   ArrowLeft: "←",
@@ -21,7 +21,7 @@ export function bindKeys(bindings) {
     const binding = byKey.get(key);
     if (!binding || isTaken(event.target, key)) return;
     event.preventDefault();
-    binding.run();
+    binding.run(key);
   });
 }
 

@@ -7,7 +7,7 @@ import { decibels, percent, whole } from "./format.js";
 /** @typedef {import("./track.js").Track} Track */
 
 const PAUSE = 250; // ms between drawings
-const HEIGHT = 132; // pixels
+const HEIGHT = 152; // pixels
 
 export class Plot {
   /** @type {uPlot | null} */

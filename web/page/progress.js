@@ -19,7 +19,7 @@ export function showProgress(run, loading) {
   if (!line) return null;
   setText(htmlById("activity-what"), line.what);
   setText(htmlById("activity-details"), line.details.filter(Boolean).join(" · "));
-  bar.hidden = !line.busy;
+  bar.toggleAttribute("data-idle", !line.busy);
   if (line.share === null) bar.removeAttribute("value");
   else bar.value = line.share;
   buttonById("cancel").hidden = !line.stop;

@@ -5,7 +5,7 @@ import { buttonById, htmlById, setText } from "./elements.js";
 const MOST = 64;
 const STEP = 1.4; // of a key press
 const WHEEL = 0.0016; // of a pixel of the wheel, as an exponent
-const CRISP = 1.5; // pixels of the screen a pixel of the video, from which on pixels are drawn as squares
+const CRISP = 2; // pixels of the screen a pixel of the video, from which on pixels are drawn as squares
 
 export class Zoom {
   #scale = 1;
@@ -70,7 +70,9 @@ export class Zoom {
     style.setProperty("--shift-y", `${(0.5 - this.#y) * this.#scale * 100}%`);
     this.#stage.toggleAttribute("data-zoomed", this.#scale > 1);
     this.#stage.toggleAttribute("data-crisp", this.#enlarged() >= CRISP);
-    setText(buttonById("zoom-reset"), `${Math.round(this.#scale * 100)} %`);
+    const percent = `${Math.round(this.#scale * 100)} %`;
+    setText(buttonById("zoom-reset"), percent);
+    buttonById("zoom-reset").setAttribute("aria-label", `${percent}, reset zoom`);
   }
 
   /** Pixels of the screen a pixel of the video. */

@@ -3,7 +3,7 @@
 import { Assets } from "./assets.js";
 import { REASONS, adapterName, findDevice } from "./gpu.js";
 import { DeviceLost, Inference, OutOfMemory, configure, version } from "./inference.js";
-import { PythonError, answer, startPython } from "./python.js";
+import { answer, startPython } from "./python.js";
 
 /** @typedef {import("../shared/messages.js").Backend} Backend */
 /** @typedef {import("../shared/messages.js").ModelInfo} ModelInfo */
@@ -36,6 +36,10 @@ export class Engine {
   #losses = 0;
   /** @type {Record<string, number>} milliseconds of the start, by what took them */
   times = {};
+  /** What the self-test found where that is not what it should be. */
+  selfTest = "";
+  /** Whether the device may have subgroups. */
+  subgroups = true;
 
   /**
    * @param {(news: News) => void} post
@@ -108,7 +112,7 @@ export class Engine {
   /** After the device was lost: another one, or WASM if it is not the first time. */
   async rebuild() {
     this.#losses += 1;
-    const found = this.#losses < LOSSES ? await findDevice(this.wish === "webgpu") : null;
+    const found = this.#losses < LOSSES ? await findDevice(this.wish === "webgpu", this.subgroups) : null;
     if (found?.device) this.#adopt(found.device);
     else this.#fallBack("lost");
     await this.#bind();
@@ -166,16 +170,32 @@ export class Engine {
   /** The ids of two frames must be those that were stored; otherwise the device is not used. @param {{ids: number[][]}} stored */
   async #selfTest(stored) {
     this.phase("Testing the graphics device");
+    if (await this.#passes(stored)) return;
+    if (this.device?.features.has("subgroups")) {
+      this.device.destroy();
+      const { device } = await findDevice(this.wish === "webgpu", false);
+      if (device) {
+        this.subgroups = false;
+        this.#adopt(device);
+        await this.#bind();
+        if (await this.#passes(stored)) return;
+      }
+    }
+    this.#fallBack("self-test");
+    await this.#bind();
+  }
+
+  /** @param {{ids: number[][]}} stored */
+  async #passes(stored) {
     let found = "";
     try {
       found = await answer(this.python.self_test(this.model, this.runtime));
     } catch (error) {
-      if (!(error instanceof PythonError)) throw error;
-      found = error.message;
+      found = error instanceof Error ? error.message : String(error);
     }
-    if (found === JSON.stringify(stored.ids) || found === JSON.stringify(stored.ids).replaceAll(",", ", ")) return;
-    this.#fallBack("self-test");
-    await this.#bind();
+    if (found === JSON.stringify(stored.ids)) return true;
+    this.selfTest = found;
+    return false;
   }
 
   /** @param {string[]} paths @returns {Promise<Files>} by file name */

@@ -144,6 +144,7 @@ function diagnostics() {
     crossOriginIsolated: self.crossOriginIsolated,
     model: modelInfo,
     startMilliseconds: times,
+    selfTest: engine.selfTest || "passed, or not needed",
     live: { tensors: inference?.live ?? 0, videoFrames: liveFrames(), sessions: inference?.sessions.size ?? 0, runs: inference?.runs ?? 0 },
     job: job?.take ? JSON.parse(job.take.state()) : null,
     warnings: job?.warnings ?? [],

@@ -41,12 +41,12 @@ export class DecodingPass {
    * @param {EncodedPacketSink} packets
    * @param {EncodedPacket} start a key packet
    * @param {VideoDecoderConfig} config
-   * @param {((packet: EncodedPacket) => EncodedPacket) | null} repair changes a packet before it is decoded
+   * @param {(packet: EncodedPacket) => Uint8Array | undefined} data what of a packet is decoded; undefined where it has none
    */
-  constructor(packets, start, config, repair = null) {
+  constructor(packets, start, config, data = (packet) => packet.data) {
     this._packets = packets;
     this._config = config;
-    this._repair = repair;
+    this._data = data;
     /** @type {TimedFrame[]} */
     this._ready = [];
     /** @type {Map<number, Timing>} packets that have given no frame yet, by timestamp in µs */
@@ -121,6 +121,8 @@ export class DecodingPass {
 
   /** @param {EncodedPacket} packet */
   _feed(packet) {
+    const data = this._data(packet);
+    if (!data) return;
     if (this._decoder.state === "closed") {
       if (packet.type !== "key") return this._lose(1); // after an error nothing can be decoded before the next key frame
       this._decoder = this._configured();
@@ -128,7 +130,7 @@ export class DecodingPass {
     const microseconds = Math.round(packet.timestamp * 1e6);
     if (this._pending.size >= MAX_PENDING) this._forget();
     this._pending.set(microseconds, { time: packet.timestamp, duration: packet.duration });
-    const { data, type } = this._repair ? this._repair(packet) : packet;
+    const { type } = packet;
     try {
       this._decoder.decode(new EncodedVideoChunk({ data, type, timestamp: microseconds, duration: Math.round(packet.duration * 1e6) }));
     } catch (error) {

@@ -1,5 +1,6 @@
 /** A stream of a video's frames from some index on, with its pixels copied and its place in the video known. */
 
+import { AlphaPass } from "./video_alpha.js";
 import { DecodingPass, PACKET_OPTIONS, dismiss } from "./video_decoder.js";
 import { damagedThroughout, endsAtOnce, noKeyFrame, noFrames, unreadable } from "./video_faults.js";
 import { copiedFormat, copyPlanes, visibleSize } from "./video_planes.js";
@@ -36,6 +37,8 @@ export class FrameStream {
     this._from = from;
     /** @type {DecodingPass | null} */
     this._pass = null;
+    /** @type {AlphaPass | null} */
+    this._alpha = null;
     /** @type {TimedFrame | null} read ahead by `firstSize` */
     this._peeked = null;
     /** @type {Promise<unknown>} one `next()` at a time */
@@ -73,6 +76,7 @@ export class FrameStream {
     this.closed = true;
     this._video.streams.delete(this);
     this._pass?.close();
+    this._alpha?.close();
     dismiss(this._peeked?.frame ?? null);
     this._peeked = null;
     await this._turn;
@@ -134,7 +138,8 @@ export class FrameStream {
       if (fault && !this.closed) throw fault;
       return null;
     }
-    return new DecodingPass(packets, start, track.config, track.repair);
+    if (track.transparent) this._alpha = new AlphaPass(packets, start, track.config);
+    return new DecodingPass(packets, start, track.config);
   }
 
   /** Why no packet can be decoded. */
@@ -167,10 +172,11 @@ export class FrameStream {
    */
   async _copy({ frame, time, duration }, index) {
     const { pool, timeline, track } = this._video;
-    const format = copiedFormat(frame);
-    if (format === "RGBA") this._video.warn(converted(track.info.name, frame.format));
+    const format = this._alpha ? "RGBA" : copiedFormat(frame);
+    if (format === "RGBA") this._video.warn(converted(track.info.name, this._alpha ? "with transparency" : frame.format));
     const size = visibleSize(frame);
     const set = await copyPlanes(frame, pool, format);
+    await this._alpha?.apply(set, time, pool);
     let held = true;
     return {
       index,
@@ -208,6 +214,7 @@ export class FrameStream {
     this.closed = true;
     this._video.streams.delete(this);
     this._pass?.close();
+    this._alpha?.close();
   }
 
   /** Why a video has not a single frame. */
@@ -223,7 +230,7 @@ export class FrameStream {
  * @param {string | null} format
  */
 function converted(name, format) {
-  const kind = format ? `pixel format ${format}` : "a pixel format that it does not name";
+  const kind = format ? `pixel format: ${format}` : "a pixel format that it does not name";
   return `The browser converted the colours of ${name} (${kind}): numbers can differ a little from the command line's.`;
 }
 

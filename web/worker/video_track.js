@@ -5,6 +5,7 @@ import { readBoxes } from "./video_boxes.js";
 import { codecName, decoderName } from "./video_codecs.js";
 import { audioOnly, emptyFile, encrypted, endsAtOnce, noIndex, noTracks, noWebCodecs, notVideo } from "./video_faults.js";
 import { undecodable, unreadable, unsupportedContainer } from "./video_faults.js";
+import { mended } from "./video_mend.js";
 import { look } from "./video_sniff.js";
 import { VideoFault } from "./faults.js";
 
@@ -25,7 +26,7 @@ import { VideoFault } from "./faults.js";
  * @property {VideoInfo} info width and height are as coded until the first frame is decoded
  * @property {number | null} announced when the file says that it ends, on its own clock; null where it does not, or where that may be its sound
  * @property {(time: number) => boolean} shows whether a frame at this time is meant to be seen
- * @property {((packet: EncodedPacket) => EncodedPacket) | null} repair
+ * @property {boolean} transparent whether its packets may carry a second picture, of how opaque the first is
  * @property {string[]} warnings
  */
 
@@ -45,7 +46,8 @@ const DEFAULT_FPS = 25;
 export async function openTrack(blob, name) {
   if (!blob.size) throw emptyFile(name);
   if (typeof VideoDecoder === "undefined") throw noWebCodecs(name);
-  const input = new Input({ source: new BlobSource(blob), formats: FORMATS });
+  const whole = await mended(blob).catch(() => blob); // what cannot be read is told below
+  const input = new Input({ source: new BlobSource(whole), formats: FORMATS });
   try {
     const track = await chosenTrack(input, blob, name);
     return await described(input, track, blob, name);
@@ -145,7 +147,7 @@ async function described(input, track, blob, name) {
     },
     announced: isMp4(format) || tracks.length === 1 ? end : null,
     shows,
-    repair: null,
+    transparent: await track.canBeTransparent(),
     warnings: edit && edit.parts > 1 ? [`${name} is edited from several parts of its own; only the first is shown.`] : [],
   };
 }

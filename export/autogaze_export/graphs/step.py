@@ -6,6 +6,7 @@ the block chosen a moment ago. Everything that a later run needs leaves as `next
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 import torch
@@ -98,10 +99,16 @@ class Step(nn.Module):
         """
         penalty = torch.cat([emitted * FORBIDDEN, torch.full_like(emitted[:, :1], FORBIDDEN)], dim=1)[:, None]  # [B, 1, vocab]
         codes = (torch.zeros_like(logits[:, :, 0]) + self.slot_codes)[..., None]  # [B, slots, 1]
-        for slot, code in zip(logits.split(1, dim=1), codes.split(1, dim=1), strict=True):
+        for slot, code in zip(each_slot(logits), each_slot(codes), strict=True):
             best = (slot + penalty).argmax(-1, keepdim=True)
             penalty = penalty.scatter(2, best, code)
         return (penalty[..., :-1] == self.slot_codes[:, None]).float()
+
+
+def each_slot(x: Tensor) -> Iterator[Tensor]:
+    """x [B, slots, …] -> slots times [B, 1, …]; by fives, because a device may bind no more than eight buffers to a kernel."""
+    for five in x.split(5, dim=1):
+        yield from five.split(1, dim=1)
 
 
 class StepFirst(Step):

@@ -24,6 +24,7 @@ SPREAD = 0.02  # standard deviation of what is not drawn, as Llama's
 TURN = 0.7  # radians by which rotary embedding may turn a place's channels over the longest sequence
 FOURIER, JOINT = 2.0, 0.5  # amplitudes in the residual stream: waves that heads match places by, and the code that outputs read
 SHARPNESS = 1.5  # by how much a head's score falls from a place to the one beside it
+ANSWER = 1.0  # of the place codes that the last layer passes on
 OUTPUT = 0.15  # of an output's weights
 FEATURES, CONTENT = 2.5, 0.45  # times SPREAD; and the amplitude in the residual stream that it gives what a patch shows
 STRONG = 1.0  # bias of the patch filters: the normalisation behind them forgets how strong a patch is where it is weaker than this
@@ -42,8 +43,10 @@ def initialise(network: AutoGaze, seed: int) -> None:
         channels = Channels(network.config)
         if channels.joint > 0:
             draw_places(network, channels)
-            for layer in network.gazing_model.gaze_decoder.model.layers[:-1]:
-                draw_heads(cast(SelfAttention, layer.self_attn), network, channels)
+            *earlier, last = [cast(SelfAttention, layer.self_attn) for layer in network.gazing_model.gaze_decoder.model.layers]
+            for attention in earlier:
+                draw_heads(attention, network, channels)
+            draw_answer(last, channels)
 
 
 class Channels:
@@ -161,6 +164,15 @@ def draw_heads(attention: SelfAttention, network: AutoGaze, channels: Channels) 
             fading = [pair for pair in range(half) if float(network.inv_freq[pair]) * 1.5 * config.connector_tokens <= math.pi]
             for weight in (query, key):
                 weight[fading[0]].zero_()[[channels.vision, channels.gaze]] = strength * FOURIER
+
+
+def draw_answer(attention: SelfAttention, channels: Channels) -> None:
+    """The last layer's heads pass on the codes of the places that they look at, a part of the code each, for the outputs to read."""
+    part = -(-channels.joint // attention.heads)
+    for channel in range(channels.joint):
+        row = channel // part * attention.head_dim + channel % part
+        attention.v_proj.weight[row].zero_()[channels.code + channel] = 1.0
+        attention.o_proj.weight[:, row].zero_()[channels.code + channel] = ANSWER
 
 
 def balance(matches: Tensor, own: float, config: ModelConfig) -> list[float]:
