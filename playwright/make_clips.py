@@ -57,7 +57,7 @@ def encode(
     colour: tuple[int, int] | None = None,
     clock: int = 1000,
     muxer: dict[str, str] | None = None,
-    keep: Callable[[av.Packet], bool] = lambda packet: True,
+    keep: Callable[[av.Packet[Any]], bool] = lambda packet: True,
 ) -> bytes:
     """A whole file. `colour` is (matrix, range) in FFmpeg's numbers; `keep` chooses packets."""
     path = Path(tempfile.mkdtemp()) / "clip"  # the "faststart" muxer reads its own file again

@@ -191,6 +191,11 @@ const CALLS = {
     return base64(await png(new Uint8ClampedArray(pixels), width, height));
   },
 
+  /** Nobody asks how far it is. */
+  async unwatched() {
+    return [(await gifs(panels({ frames: 2 }), {})).mask.size, (await sideBySide(panels({ frames: 2 }))).blob.size];
+  },
+
   /** Downloads stopped in the middle. */
   async stopped(/** @type {any} */ { kind, after }) {
     const control = new AbortController();

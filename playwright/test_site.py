@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 
+ROOT = Path(__file__).resolve().parents[1]
 BLANK = "/blank.html"
 PROBE_WORKER = "/probe.js"
 
@@ -58,6 +63,17 @@ def test_every_listed_file_arrives_as_listed(page: Page, site: str) -> None:
         }"""
     )
     assert wrong == []
+
+
+def test_the_same_sources_give_the_same_page(site: str, tmp_path: Path) -> None:
+    """Wherever it is written, and whatever is there."""
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "old.js").touch()
+    command = ["node", str(ROOT / "web" / "build.mjs"), str(tmp_path / "page")]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHON": sys.executable})
+    with urllib.request.urlopen(f"{site}/build.json") as answer:
+        assert answer.read() == (tmp_path / "page" / "build.json").read_bytes()
+    assert not (tmp_path / "page" / "old.js").exists()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def graph(nodes: list[onnx.NodeProto], **types: int) -> onnx.GraphProto:
         (helper.make_node("Cast", ["a"], ["c"], to=INT32), {"a": INT64, "c": INT32}, "Cast from or to int64 runs on the CPU"),
         (helper.make_node("Resize", ["a"], ["c"], antialias=1), {"a": FLOAT, "c": FLOAT}, "Resize with antialias fails when it is run"),
         (helper.make_node("Split", ["a"], list("defghijk"), axis=1, num_outputs=8), {"a": FLOAT}, "Split into 8 binds more than 8 buffers"),
+        (helper.make_node("Transpose", ["a"], ["c"], perm=[1, 0]), {"a": FLOAT, "c": FLOAT}, None),
         (helper.make_node("NoSuchThing", ["a"], ["c"]), {"a": FLOAT, "c": FLOAT}, "NoSuchThing has no WebGPU kernel"),
     ],
 )

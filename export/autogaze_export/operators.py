@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -38,6 +39,10 @@ FAILS = {("Resize", "antialias"): 1}
 CONTROL_FLOW = {"If", "Loop", "Scan"}
 MOST_BUFFERS = 8  # that a kernel may bind on the least device; Split binds all its tensors at once, Concat knows to take turns
 INDEX_INPUT = {"Gather": 1, "GatherElements": 1, "GatherND": 1, "ScatterElements": 1, "ScatterND": 1}
+
+
+# What ONNX Runtime takes for a change between channels first and channels last, and moves about for WebGPU.
+LAYOUTS = [[0, 2, 1], [0, 2, 3, 1], [0, 3, 1, 2]]
 
 
 def lint(model: onnx.ModelProto, checkpoint: Checkpoint, shapes: Mapping[str, list[int]]) -> list[str]:
@@ -75,6 +80,16 @@ def rank_complaints(graph: onnx.GraphProto) -> Iterator[str]:
                     yield f"{node.op_type} declares {name} with {ranks[name]} dims instead of {wanted}"
 
 
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def casts_only(graph: onnx.GraphProto, value: str) -> bool:
+    """Whether nothing but Casts to types without a Transpose takes a value."""
+    takers = [node for node in graph.node if value in node.input]
+    return bool(takers) and all(node.op_type == "Cast" and NAMES.get(attributes(node)["to"]) not in KERNELS["Transpose"] for node in takers)
+
+
 def complaints(graph: onnx.GraphProto) -> Iterator[str]:
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output, *graph.value_info)}
     types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -93,6 +108,8 @@ def complaints(graph: onnx.GraphProto) -> Iterator[str]:
         for attribute in node.attribute:
             if FAILS.get((name, attribute.name)) == attribute.i:
                 yield f"{name} with {attribute.name} fails when it is run"
+        if name == "Transpose" and attributes(node).get("perm") in LAYOUTS and casts_only(graph, node.output[0]):
+            yield "Transpose between layouts is moved behind the Cast that follows, and a Transpose of its type runs on the CPU"
         if name == "Cast" and INT64 in (types.get(node.input[0]), types.get(node.output[0])):
             yield "Cast from or to int64 runs on the CPU"
         for position, value in enumerate(node.input):

@@ -178,7 +178,7 @@ def line(length: int, flip: bool) -> list[int]:
 
 
 def coefficients(matrix: str, full_range: bool) -> dict[str, HostTensor]:
-    """What one level of luma, blue and red difference adds to red, green, blue and alpha, and what they begin with: float32 [4, 1] each.
+    """What one level of luma, blue and red difference adds to red, green, blue and alpha, and what they begin with: float32 [4, 1, 1] each.
 
     Integers over 2^13, which float32 holds exactly.
     """
@@ -196,4 +196,4 @@ def coefficients(matrix: str, full_range: bool) -> dict[str, HostTensor]:
     alpha = 255 * unit
     start = [unit // 2 - black * y - middle * (b + r) for y, b, r in zip(luma[:3], blue[:3], red[:3], strict=True)]
     columns = {"luma_gain": luma, "blue_gain": blue, "red_gain": red, "start": [*start, alpha]}
-    return {name: floats([value / unit for value in column], (4, 1)) for name, column in columns.items()}
+    return {name: floats([value / unit for value in column], (4, 1, 1)) for name, column in columns.items()}

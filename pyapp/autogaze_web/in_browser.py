@@ -10,7 +10,7 @@ import platform
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, ParamSpec
 
 from pyodide.ffi import JsException, jsnull, to_js
 
@@ -178,9 +178,7 @@ class Take:
         """How frames of a size are cut, as JSON {tiles, columns, rows, tileBatch}."""
         record = self.studio.record
         tiling = plan_tiles(record.gaze.mode, width, height, record.config)
-        return json.dumps(
-            {"tiles": tiling.tiles, "columns": tiling.columns, "rows": tiling.rows, "tileBatch": record.tile_batch(tiling)}
-        )
+        return json.dumps({"tiles": tiling.tiles, "columns": tiling.columns, "rows": tiling.rows, "tileBatch": record.tile_batch(tiling)})
 
     @property
     def done(self) -> int:

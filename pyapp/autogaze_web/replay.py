@@ -93,10 +93,18 @@ class Replay:
             self.runtime.release([frame.pixels])
             raise
         self.next += 1
-        tokens = tokens_by_scale(record.gaze, self.painter.layout)
         return Painted(
-            *(record.index, record.time_s, record.window, frame.width, frame.height),
-            *(frame.pixels, panels.mask, panels.output, panels.numbers, panels.keyframe, tokens),
+            index=record.index,
+            time_s=record.time_s,
+            window=record.window,
+            width=frame.width,
+            height=frame.height,
+            input=frame.pixels,
+            mask=panels.mask,
+            output=panels.output,
+            numbers=panels.numbers,
+            keyframe=panels.keyframe,
+            tokens=tokens_by_scale(record.gaze, self.painter.layout),
         )
 
     async def close(self) -> None:

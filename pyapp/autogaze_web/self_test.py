@@ -1,4 +1,4 @@
-"""Does a device compute the ids it should? Two small frames, looked at with the built-in model, against ids that were stored at build time."""
+"""Does a device compute the ids it should? Two small frames looked at with the built-in model, against ids stored beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def test_frame(index: int) -> HostTensor:
     for y in range(HEIGHT):
         for x in range(WIDTH):
             inside = 12 * index + 20 <= x < 12 * index + 44 and 16 <= y < 40
-            data += bytes((x * y % 251, 7 * x % 256, 255 - 3 * y, 255) if inside else (2 * x, (x // 8 + y // 8) % 2 * 60 + y, x * 5 % 97, 255))
+            data += bytes(
+                (x * y % 251, 7 * x % 256, 255 - 3 * y, 255) if inside else (2 * x, (x // 8 + y // 8) % 2 * 60 + y, x * 5 % 97, 255)
+            )
     return HostTensor(bytes(data), "uint8", (HEIGHT, WIDTH, 4))
 
 

@@ -190,13 +190,13 @@ class Studio:
     async def show(self, index: int) -> None:
         """Show a frame that is done; IndexError for one that is not."""
         async with self.showing:
-            painted = self.reel.get(index)
-            if painted is None:
-                if not 0 <= index < len(self.log):
-                    raise IndexError(f"frame {index} is not done")
-                painted = await self.player.at(index)
-                self.reel.put(painted)
+            kept = self.reel.get(index)
+            if kept is None and not 0 <= index < len(self.log):
+                raise IndexError(f"frame {index} is not done")
+            painted = kept or await self.player.at(index)
             self.stage.draw(painted.index, *painted.tensors)
+            if kept is None:
+                self.reel.put(painted)
 
     async def repaint(self, settings: PaintSettings) -> None:
         """Paint every frame that is done with other settings; the numbers begin anew."""

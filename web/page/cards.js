@@ -4,7 +4,7 @@ import { htmlById, icon, make } from "./elements.js";
 
 /** @typedef {import("../shared/messages.js").Card} Card */
 
-const MOST_NOTICES = 5;
+const MOST_NOTICES = 8;
 /** @type {{at: string, title: string, found: string, kind: string, detail: string}[]} for the diagnostics */
 export const cardsShown = [];
 

@@ -14,6 +14,7 @@ const KEEP = 60_000; // ms that a file's bytes are kept for a browser that asks 
 export class Downloads {
   /** @type {number | null} of the file that is being made */
   #request = null;
+  #stopped = false;
 
   /**
    * @param {() => WorkerLink | null} link
@@ -40,7 +41,9 @@ export class Downloads {
 
   /** Stop the file that is being made. */
   stop() {
-    if (this.#request !== null) this.link()?.post({ type: "stop-export", request: this.#request });
+    if (this.#request === null) return;
+    this.#stopped = true;
+    this.link()?.post({ type: "stop-export", request: this.#request });
   }
 
   /** @returns {HTMLButtonElement[]} */
@@ -55,17 +58,19 @@ export class Downloads {
     const kind = /** @type {ExportKind} */ (button.dataset["kind"]);
     const panel = /** @type {Panel | undefined} */ (button.dataset["panel"]);
     const { run, index } = this.place();
-    const width = kind === "gif" || kind === "video" ? { width: Number(byId("download-width", HTMLSelectElement).value) } : {};
-    const order = { type: /** @type {const} */ ("export"), run, kind, ...(panel ? { panel } : {}), ...(kind === "png" ? { index } : {}), ...width };
+    const width = Number(byId("download-width", HTMLSelectElement).value); // 0: as wide as the video
+    const sized = width > 0 && (kind === "gif" || kind === "video") ? { width } : {};
+    const order = { type: /** @type {const} */ ("export"), run, kind, ...(panel ? { panel } : {}), ...(kind === "png" ? { index } : {}), ...sized };
     const what = button.getAttribute("aria-label") ?? button.textContent ?? "";
     try {
       const { request, answer } = link.ask(order, (done, total) => this.#progress(what, done, total));
       this.#request = request;
+      this.#stopped = false;
       this.#progress(what, 0, 0);
       const news = await answer;
       if (news.type === "exported") save(news.blob, news.name);
     } catch (error) {
-      this.failed(error);
+      if (!this.#stopped) this.failed(error); // a person who stops it knows
     } finally {
       this.#request = null;
       htmlById("download-progress").hidden = true;

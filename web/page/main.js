@@ -5,6 +5,7 @@ import { announce } from "./announce.js";
 import { readAddress, writeAddress } from "./address.js";
 import { bindingsOf, toggleFullscreen } from "./bindings.js";
 import { clearCards, showCard, showNotice } from "./cards.js";
+import { Changes } from "./changes.js";
 import { Controls } from "./controls.js";
 import { copyDiagnostics } from "./diagnostics.js";
 import { Downloads } from "./downloads.js";
@@ -33,7 +34,7 @@ import { Zoom } from "./zoom.js";
 /** @typedef {import("../shared/messages.js").Card} Card */
 /** @typedef {import("../shared/messages.js").ModelInfo} ModelInfo */
 
-const PAUSE = { gaze: 400, paint: 120 }; // ms a person may go on changing settings
+const MOST_PROBLEMS = 6; // of the address, told one by one
 
 /** @type {WorkerLink | null} */
 let link = null;
@@ -44,7 +45,6 @@ let loading = null;
 let model = null;
 let failure = ""; // kind of the last card of this run
 let dirty = true;
-let timer = 0;
 
 const post = (/** @type {Order} */ order) => link?.post(order);
 const touch = () => {
@@ -72,16 +72,18 @@ const downloads = new Downloads(
   tell,
 );
 const values = new SettingValues(await description());
-for (const problem of readAddress(values, location.search)) showNotice(problem, "warning");
+const problems = readAddress(values, location.search);
+for (const problem of problems.slice(0, MOST_PROBLEMS)) showNotice(problem, "warning");
+if (problems.length > MOST_PROBLEMS) showNotice(`Of the address, ${problems.length - MOST_PROBLEMS} more values were not understood.`, "warning");
 writeAddress(values);
 const controls = new Controls(values, settingsChanged);
-let asked = askedFor();
+const changes = new Changes(values, { gaze: gazeAgain, paint: paintAgain, backend: restart });
 
 const bindings = bindingsOf({ player, transport, views, zoom, cancel });
+watchTips(); // before the keys: Esc puts away a tip first
 bindKeys(bindings);
 fillHelp(bindings);
 closeDialogsOutside();
-watchTips();
 watchTheme(() => plot.recolour());
 watchDrops(take, (problem) => showNotice(problem, "warning"));
 watchPickers(take);
@@ -110,6 +112,7 @@ async function description() {
 /** A new worker, with new canvases. */
 function start() {
   link?.close();
+  clearCards();
   ready = false;
   loading = { phase: "starting", done: 0, total: 0, bytesPerSecond: 0, cached: false };
   const canvases = freshCanvases();
@@ -127,16 +130,14 @@ function crashed(found) {
   run.lose();
   showCard(
     { title: "The worker stopped", found, attempt: "Start it again; the video can then be opened anew.", kind: "fault" },
-    { copy, action: { label: "Start it again", run: restart } },
+    { copy, action: { label: "Start it again", run: start } },
   );
 }
 
-/** Everything anew but the page; the video is looked at again. */
+/** A new worker, and the video looked at again. */
 function restart() {
-  clearCards();
-  const { file } = run;
   start();
-  if (file) run.open(file, false);
+  if (run.file && run.phase !== "idle") run.open(run.file, ready);
 }
 
 /** @param {News} news */
@@ -186,8 +187,11 @@ function hear(news) {
  */
 function failed(card, whole) {
   failure = card.kind ?? "fault";
-  if (whole && !ready) loading = null;
-  showCard(card, { copy, ...(whole && !ready ? { action: { label: "Start again", run: restart } } : {}) });
+  if (!whole || ready) return showCard(card, { copy });
+  loading = null; // it could not start
+  link?.close();
+  run.lose();
+  showCard(card, { copy, action: { label: "Start again", run: restart } });
 }
 
 /** @param {"started" | "opened" | "ended" | "changed"} what */
@@ -215,7 +219,16 @@ async function take(found) {
   }
   if (videos > 1 && video) showNotice(`${videos} videos came; ${video.name} is opened.`, "info");
   if (files.length) await swap(files, video === null);
-  if (video) run.open(video, ready);
+  if (video) open(video);
+}
+
+/**
+ * Look at a video, with a new worker where the last one is lost.
+ * @param {File} file
+ */
+function open(file) {
+  if (link?.dead) start();
+  run.open(file, ready);
 }
 
 /**
@@ -235,7 +248,7 @@ async function swap(files, again = true) {
     if (news.type !== "model") return;
     takeModel(news.model);
     showNotice(`${news.model.builtIn ? "The built-in model" : news.model.name} is in use.`, "info");
-    if (again && run.file && run.phase !== "idle") run.open(run.file, ready);
+    if (again && run.file && run.phase !== "idle") open(run.file);
   } catch (error) {
     tell(error);
   } finally {
@@ -254,34 +267,18 @@ function takeModel(next) {
 
 function settingsChanged() {
   writeAddress(values);
-  const now = askedFor();
-  window.clearTimeout(timer);
-  timer = window.setTimeout(applySettings, now.gaze === asked.gaze ? PAUSE.paint : PAUSE.gaze);
+  changes.notice();
   touch();
 }
 
-/** Gaze again, paint again, or start the worker again: whatever the change needs. */
-function applySettings() {
-  const before = asked;
-  asked = askedFor();
-  const { file } = run;
-  if (before.backend !== asked.backend) restart();
-  else if (!file || run.phase === "idle") return;
-  else if (before.gaze !== asked.gaze) {
-    if (run.video || run.active || failure === "settings") run.open(file, ready);
-  } else if (before.paint !== asked.paint) {
-    if (run.repaint()) player.refresh();
-    else if (failure === "settings") run.open(file, ready);
-  }
+/** Look at the video again, if it could be looked at at all. */
+function gazeAgain() {
+  if (run.file && (run.video || run.active || failure === "settings")) open(run.file);
 }
 
-/** What a change of settings is told by. */
-function askedFor() {
-  return {
-    gaze: JSON.stringify(values.forWorker("gaze")),
-    paint: JSON.stringify(values.forWorker("paint")),
-    backend: values.get("backend"),
-  };
+function paintAgain() {
+  if (run.repaint()) player.refresh();
+  else if (run.file && failure === "settings") open(run.file);
 }
 
 function resetSettings() {
@@ -294,7 +291,7 @@ async function openSample() {
   try {
     const response = await fetch("sample.webm");
     if (!response.ok) throw new Error(`sample.webm: ${response.status}`);
-    run.open(new File([await response.blob()], "sample.webm", { type: "video/webm" }), ready);
+    open(new File([await response.blob()], "sample.webm", { type: "video/webm" }));
   } catch (error) {
     fault("The sample clip could not be loaded", "The server did not give it.", "Check that the page is still being served, or choose a video of yours.", error);
   }

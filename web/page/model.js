@@ -27,6 +27,7 @@ export function showModel(model) {
  */
 export function licenceAccepted() {
   if (recall("licence") === "seen") return Promise.resolve(true);
+  if (licence.open) return Promise.resolve(false); // asked already
   return new Promise((resolve) => {
     licence.addEventListener(
       "close",

@@ -72,7 +72,7 @@ export function swatch(colour) {
  * The line above the panels: what is being looked at.
  * @param {import("../shared/messages.js").VideoInfo | null} video
  * @param {string} name
- * @param {{count: number, columns: number, rows: number}} tiles
+ * @param {{count: number, columns: number, rows: number, batch: number}} tiles
  */
 export function describeVideo(video, name, tiles) {
   setText(htmlById("video-name"), name);
@@ -82,6 +82,7 @@ export function describeVideo(video, name, tiles) {
         `${Number(video.fps.toFixed(2))} fps`,
         video.codec,
         tiles.count > 1 ? `${tiles.count} tiles, ${tiles.columns} × ${tiles.rows}` : "",
+        tiles.batch < tiles.count ? `${tiles.batch} at a time` : "",
       ]
     : [];
   setText(htmlById("video-facts"), facts.filter(Boolean).join(" · "));

@@ -8,6 +8,8 @@ import { decibels, percent, whole } from "./format.js";
 
 const PAUSE = 250; // ms between drawings
 const HEIGHT = 152; // pixels
+/** @type {(number | null)[][]} frames, then mean, least and most of two numbers */
+const NOTHING = [[], [], [], [], [], [], []];
 
 export class Plot {
   /** @type {uPlot | null} */
@@ -74,7 +76,7 @@ export class Plot {
     this.#last = performance.now();
     this.#drawn = this.#state();
     this.#plot ??= this.#make(width);
-    const data = this.#track ? thinned(this.#track, width) : [[], [], []];
+    const data = this.#track ? thinned(this.#track, width) : NOTHING;
     this.#plot.setData(/** @type {uPlot.AlignedData} */ (data), true);
     this.#place();
   }
@@ -84,6 +86,8 @@ export class Plot {
     const style = getComputedStyle(this.#box);
     const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
     const axis = { stroke: colour("--muted"), font: "11px system-ui", ticks: { show: false }, grid: { stroke: colour("--line"), width: 1 } };
+    const line = { width: 1.5, points: { show: false } };
+    const edge = { width: 0, stroke: "transparent", points: { show: false } }; // of a band
     const plot = new uPlot(
       {
         width,
@@ -103,12 +107,20 @@ export class Plot {
         ],
         series: [
           {},
-          { scale: "ratio", stroke: colour("--series-update"), width: 1.5, points: { show: false } },
-          { scale: "psnr", stroke: colour("--series-psnr"), width: 1.5, dash: [5, 3], points: { show: false } },
+          { scale: "ratio", stroke: colour("--series-update"), ...line },
+          { scale: "ratio", ...edge },
+          { scale: "ratio", ...edge },
+          { scale: "psnr", stroke: colour("--series-psnr"), ...line, dash: [5, 3] },
+          { scale: "psnr", ...edge },
+          { scale: "psnr", ...edge },
+        ],
+        bands: [
+          { series: [3, 2], fill: `${colour("--series-update")}33` },
+          { series: [6, 5], fill: `${colour("--series-psnr")}33` },
         ],
         hooks: { setCursor: [(own) => this.#hovered(own)] },
       },
-      /** @type {uPlot.AlignedData} */ ([[], [], []]),
+      /** @type {uPlot.AlignedData} */ (NOTHING),
       this.#box,
     );
     plot.over.append(this.#playhead);
@@ -155,49 +167,40 @@ export class Plot {
 }
 
 /**
- * At most two points a pixel column, the least and the most of it, so that no peak is lost; a number that is not finite leaves a gap.
+ * One point a pixel column: mean, least and most of its frames, so that the line stays readable and no peak is lost. Numbers that are not
+ * finite leave a gap.
  * @param {Track} track
  * @param {number} width pixels
- * @returns {[number[], (number | null)[], (number | null)[]]} frames, update ratio, PSNR
+ * @returns {(number | null)[][]} frames, then mean, least and most of the update ratio and of the PSNR
  */
 export function thinned(track, width) {
-  const { count } = track;
+  const { count, columns } = track;
   const each = Math.max(1, Math.ceil(count / Math.max(width, 1))); // frames of a column
-  /** @type {number[]} */
-  const frames = [];
-  /** @type {(number | null)[]} */
-  const update = [];
-  /** @type {(number | null)[]} */
-  const psnr = [];
+  /** @type {(number | null)[][]} */
+  const data = [[], [], [], [], [], [], []];
   for (let from = 0; from < count; from += each) {
     const to = Math.min(from + each, count);
-    const ratios = extremes(track.columns.update, from, to);
-    const noises = extremes(track.columns.psnr, from, to);
-    for (let point = 0; point < (each === 1 ? 1 : 2); point++) {
-      frames.push(from + (point * (to - from - 1)) / 2);
-      update.push(ratios[point] ?? null);
-      psnr.push(noises[point] ?? null);
-    }
+    const point = [(from + to - 1) / 2, ...spread(columns.update, from, to), ...spread(columns.psnr, from, to)];
+    point.forEach((value, row) => data[row]?.push(value));
   }
-  return [frames, update, psnr];
+  return data;
 }
 
 /**
  * @param {Float64Array} values
  * @param {number} from
  * @param {number} to
- * @returns {[number, number] | []} least and most, in the order of their frames
+ * @returns {[number, number, number] | [null, null, null]} mean, least, most of those that are finite
  */
-function extremes(values, from, to) {
-  let least = -1;
-  let most = -1;
+function spread(values, from, to) {
+  let [count, sum, least, most] = [0, 0, Infinity, -Infinity];
   for (let index = from; index < to; index++) {
     const value = /** @type {number} */ (values[index]);
     if (!Number.isFinite(value)) continue;
-    if (least < 0 || value < /** @type {number} */ (values[least])) least = index;
-    if (most < 0 || value > /** @type {number} */ (values[most])) most = index;
+    count++;
+    sum += value;
+    if (value < least) least = value;
+    if (value > most) most = value;
   }
-  if (least < 0) return [];
-  const pair = least < most ? [least, most] : [most, least];
-  return [/** @type {number} */ (values[/** @type {number} */ (pair[0])]), /** @type {number} */ (values[/** @type {number} */ (pair[1])])];
+  return count ? [sum / count, least, most] : [null, null, null];
 }

@@ -76,8 +76,10 @@ export class Run {
 
   /** Stop; the frames that are done stay. */
   cancel() {
-    if (this.active || this.repainting) this.post({ type: "cancel", run: this.number });
+    if ((this.active && this.phase !== "waiting") || this.repainting) this.post({ type: "cancel", run: this.number });
+    this.repainting = null;
     if (this.active) this.#end("cancelled");
+    else this.changed("changed");
   }
 
   /** Paint again with the settings as they are now, without gazing again. */

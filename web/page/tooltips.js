@@ -37,11 +37,15 @@ function showFor(target) {
 function place(anchor, tip) {
   open = tip;
   tip.setAttribute("data-open", "");
-  const { left, bottom, top } = anchor.getBoundingClientRect();
+  const around = anchor.getBoundingClientRect();
   const { width, height } = tip.getBoundingClientRect();
-  const below = bottom + GAP + height < innerHeight - MARGIN;
-  tip.style.left = `${Math.max(MARGIN, Math.min(left, innerWidth - width - MARGIN))}px`;
-  tip.style.top = `${below ? bottom + GAP : Math.max(MARGIN, top - GAP - height)}px`;
+  const beside = around.left - 3 * GAP - width; // of the settings: above and below are other settings
+  const above = around.top - GAP - height;
+  const isBeside = anchor.classList.contains("row") && beside > MARGIN;
+  const left = isBeside ? beside : Math.min(around.left, innerWidth - width - MARGIN);
+  const top = isBeside ? Math.min(around.top, innerHeight - height - MARGIN) : above > MARGIN ? above : around.bottom + GAP;
+  tip.style.left = `${Math.max(MARGIN, left)}px`;
+  tip.style.top = `${Math.max(MARGIN, top)}px`;
 }
 
 function close() {

@@ -5,6 +5,7 @@ import { buttonById, htmlById, setText } from "./elements.js";
 const MOST = 64;
 const STEP = 1.4; // of a key press
 const WHEEL = 0.0016; // of a pixel of the wheel, as an exponent
+const SCROLLING = 250; // ms after which a person who scrolled the page means the panel
 const CRISP = 2; // pixels of the screen a pixel of the video, from which on pixels are drawn as squares
 
 export class Zoom {
@@ -12,6 +13,7 @@ export class Zoom {
   #x = 0.5; // of the picture, in the middle of the panel
   #y = 0.5;
   #stage = htmlById("stage");
+  #scrolled = -SCROLLING; // ms, when the page last moved
   /** @type {Map<number, {x: number, y: number}>} */
   #pointers = new Map();
 
@@ -21,6 +23,7 @@ export class Zoom {
     buttonById("zoom-out").addEventListener("click", () => this.by(1 / STEP));
     buttonById("zoom-reset").addEventListener("click", () => this.reset());
     new ResizeObserver(() => this.#apply()).observe(this.#stage);
+    addEventListener("scroll", () => (this.#scrolled = performance.now()), { passive: true });
     this.#apply();
   }
 
@@ -93,6 +96,7 @@ export class Zoom {
       "wheel",
       (event) => {
         if (this.#scale === 1 && event.deltaY >= 0) return; // nothing to zoom out of: the page scrolls
+        if (performance.now() - this.#scrolled < SCROLLING) return; // the page came by under the pointer
         event.preventDefault();
         const pixels = event.deltaY * (event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1);
         this.by(Math.exp(-pixels * WHEEL * (event.ctrlKey ? 6 : 1)), place(event)); // ctrl: a pinch on a touchpad

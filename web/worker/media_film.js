@@ -43,7 +43,8 @@ export async function sideBySide(frames, { fps = 25, onProgress, signal } = {}) 
       signal?.throwIfAborted();
       film ??= await Film.begun(layoutOf(frame));
       await film.add(frame, frame.duration || 1 / fps);
-      onProgress?.(++done);
+      done++;
+      onProgress?.(done);
     }
     signal?.throwIfAborted();
     if (!film) throw noFrames();

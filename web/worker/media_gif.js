@@ -38,7 +38,8 @@ export async function gifs(frames, { width = WIDTH, fps, panels = PANELS, onProg
     if (!done) films = panels.map((panel) => ({ writer: new GifWriter(fitted(frame, width)), panel }));
     const delay = clock.tick(fps ? 1 / fps : frame.duration);
     if (delay) for (const { writer, panel } of films) writer.add(frame.panels[panel], frame, delay);
-    onProgress?.(++done);
+    done++;
+    onProgress?.(done);
   }
   signal?.throwIfAborted();
   if (!done) throw noFrames();
@@ -191,14 +192,16 @@ function exact(pixels, colours) {
  * @returns {Reduced}
  */
 function dithered(pixels, width, colours) {
-  const palette = quantize(pixels.slice(), colours, { format: "rgb565" }); // a copy: gifenc clears alpha in place
+  // A copy, as gifenc clears alpha in place. With more bits (rgb565) it takes seconds a frame; its colours are averages in any case.
+  const palette = quantize(pixels.slice(), colours, { format: "rgb444" });
   const nearest = new Int16Array(1 << 15).fill(-1); // by five bits a channel
   const indices = new Uint8Array(pixels.length / 4);
   let errors = new Float32Array(3 * (width + 2)); // of this row, from one pixel left of it to one right
   let below = new Float32Array(3 * (width + 2));
+  const wanted = new Float32Array(3);
   for (let pixel = 0; pixel < indices.length; ) {
     for (let x = 0, e = 3; x < width; x++, e += 3, pixel++) {
-      const wanted = [0, 1, 2].map((c) => Math.min(255, Math.max(0, pixels[4 * pixel + c] + errors[e + c])));
+      for (let c = 0; c < 3; c++) wanted[c] = Math.min(255, Math.max(0, pixels[4 * pixel + c] + errors[e + c]));
       const key = ((wanted[0] >> 3) << 10) | ((wanted[1] >> 3) << 5) | (wanted[2] >> 3);
       if (nearest[key] < 0) nearest[key] = closest(palette, wanted[0], wanted[1], wanted[2]);
       const index = (indices[pixel] = nearest[key]);

@@ -18,5 +18,5 @@ declare module "gifenc" {
     reset(): void;
   }
   export function GIFEncoder(options: { auto: boolean }): Encoder;
-  export function quantize(rgba: Uint8ClampedArray<ArrayBuffer>, colours: number, options: { format: "rgb565" }): number[][];
+  export function quantize(rgba: Uint8ClampedArray<ArrayBuffer>, colours: number, options: { format: "rgb444" }): number[][];
 }

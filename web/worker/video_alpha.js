@@ -13,9 +13,10 @@ export class AlphaPass {
    * @param {import("mediabunny").EncodedPacketSink} packets
    * @param {import("mediabunny").EncodedPacket} start
    * @param {VideoDecoderConfig} config
+   * @param {boolean} midway
    */
-  constructor(packets, start, config) {
-    this._pass = new DecodingPass(packets, start, config, (packet) => packet.sideData.alpha);
+  constructor(packets, start, config, midway) {
+    this._pass = new DecodingPass(packets, start, config, { midway, data: (packet) => packet.sideData.alpha });
     /** @type {TimedFrame | null} the next one, if it came too early */
     this._waiting = null;
   }

@@ -41,12 +41,16 @@ export class DecodingPass {
    * @param {EncodedPacketSink} packets
    * @param {EncodedPacket} start a key packet
    * @param {VideoDecoderConfig} config
-   * @param {(packet: EncodedPacket) => Uint8Array | undefined} data what of a packet is decoded; undefined where it has none
+   * @param {object} [options]
+   * @param {boolean} [options.midway] begin in the middle of the track
+   * @param {(packet: EncodedPacket) => Uint8Array | undefined} [options.data] what of a packet is decoded; undefined where it has none
    */
-  constructor(packets, start, config, data = (packet) => packet.data) {
+  constructor(packets, start, config, { midway = false, data = (packet) => packet.data } = {}) {
     this._packets = packets;
     this._config = config;
     this._data = data;
+    // Frames shown before the key frame they follow need frames from before it: decoders drop them, show them damaged, or give up.
+    this._earliest = midway ? start.timestamp : -Infinity;
     /** @type {TimedFrame[]} */
     this._ready = [];
     /** @type {Map<number, Timing>} packets that have given no frame yet, by timestamp in µs */
@@ -126,7 +130,9 @@ export class DecodingPass {
     if (this._decoder.state === "closed") {
       if (packet.type !== "key") return this._lose(1); // after an error nothing can be decoded before the next key frame
       this._decoder = this._configured();
+      this._earliest = packet.timestamp;
     }
+    if (packet.timestamp < this._earliest) return;
     const microseconds = Math.round(packet.timestamp * 1e6);
     if (this._pending.size >= MAX_PENDING) this._forget();
     this._pending.set(microseconds, { time: packet.timestamp, duration: packet.duration });

@@ -45,6 +45,7 @@ export class FrameStream {
     this._turn = Promise.resolve();
     this._end = 0; // seconds, as the file has them
     this._skipped = 0; // packets before the first key frame
+    this._over = new AbortController(); // lets go of the reader's signal, which may outlive the stream
     this.closed = video.closed;
     if (!this.closed) video.streams.add(this);
   }
@@ -55,7 +56,7 @@ export class FrameStream {
    */
   heed(signal) {
     if (signal?.aborted) void this.close();
-    else signal?.addEventListener("abort", () => void this.close(), { once: true });
+    else signal?.addEventListener("abort", () => void this.close(), { once: true, signal: this._over.signal });
     return this;
   }
 
@@ -73,12 +74,7 @@ export class FrameStream {
   /** Let go of every frame and of the decoder; may be called at any time, and twice. */
   async close() {
     if (this.closed) return;
-    this.closed = true;
-    this._video.streams.delete(this);
-    this._pass?.close();
-    this._alpha?.close();
-    dismiss(this._peeked?.frame ?? null);
-    this._peeked = null;
+    this._letGo();
     await this._turn;
   }
 
@@ -138,8 +134,9 @@ export class FrameStream {
       if (fault && !this.closed) throw fault;
       return null;
     }
-    if (track.transparent) this._alpha = new AlphaPass(packets, start, track.config);
-    return new DecodingPass(packets, start, track.config);
+    const midway = known > 0;
+    if (track.transparent) this._alpha = new AlphaPass(packets, start, track.config, midway);
+    return new DecodingPass(packets, start, track.config, { midway });
   }
 
   /** Why no packet can be decoded. */
@@ -206,15 +203,18 @@ export class FrameStream {
       if (this._skipped) this._video.warn(`${info.name} begins without a key frame: packets left out at its start: ${this._skipped}.`);
       for (const sentence of findings(info, pass, before, announced, this._end)) this._video.warn(sentence);
     }
-    await this._leave();
+    this._letGo();
     return null;
   }
 
-  async _leave() {
+  _letGo() {
     this.closed = true;
+    this._over.abort();
     this._video.streams.delete(this);
     this._pass?.close();
     this._alpha?.close();
+    dismiss(this._peeked?.frame ?? null);
+    this._peeked = null;
   }
 
   /** Why a video has not a single frame. */

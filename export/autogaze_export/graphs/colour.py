@@ -16,7 +16,7 @@ class Rgb(nn.Module):
 
     def __init__(self, turned: bool = False) -> None:
         super().__init__()
-        self.order = (2, 0, 1) if turned else (0, 2, 1)  # of [rows, 4, columns]
+        self.order = (2, 1, 0) if turned else (1, 2, 0)  # of [4, rows, columns]
 
     def forward(
         self,
@@ -28,19 +28,14 @@ class Rgb(nn.Module):
         chroma_rows: Tensor,  # int32 [rows]
         blue_columns: Tensor,  # int32 [columns]
         red_columns: Tensor,  # int32 [columns]
-        luma_gain: Tensor,  # float32 [4, 1]: what one level of luma adds to red, green, blue and alpha
+        luma_gain: Tensor,  # float32 [4, 1, 1]: what one level of luma adds to red, green, blue and alpha
         blue_gain: Tensor,
         red_gain: Tensor,
-        start: Tensor,  # float32 [4, 1]: what they begin with, one half for rounding included
+        start: Tensor,  # float32 [4, 1, 1]: what they begin with, one half for rounding included
     ) -> Tensor:
         """-> frame uint8 [rows, columns, 4], or [columns, rows, 4] where turned."""
         light = take_columns(take(luma.float(), luma_rows, 0), luma_columns)
-        chroma = weighted(take_columns(blue.float(), blue_columns), blue_gain) + weighted(take_columns(red.float(), red_columns), red_gain)
-        tint = take(chroma + start, chroma_rows, 0)  # [rows, 4, columns]; rows come last, because chroma has fewer of them
-        colours = weighted(light, luma_gain) + tint  # [rows, 4, columns]
+        chroma = take_columns(blue.float(), blue_columns) * blue_gain + take_columns(red.float(), red_columns) * red_gain
+        tint = take(chroma + start, chroma_rows, 1)  # rows come last, because chroma has fewer of them
+        colours = light * luma_gain + tint  # [4, rows, columns]
         return colours.clamp(0, 255).permute(self.order).to(uint8)  # of what is not negative, the cast is the floor
-
-
-def weighted(plane: Tensor, gain: Tensor) -> Tensor:
-    """[rows, columns] -> [rows, 4, columns]."""
-    return plane[:, None] * gain

@@ -73,7 +73,7 @@ def graph_specs(config: ModelConfig) -> list[GraphSpec]:
 
 def colour_specs() -> list[GraphSpec]:
     planes = {name: Port("uint8", (f"{name}_height", f"{name}_stride")) for name in ("luma", "blue", "red")}
-    gains = {name: Port("float32", (4, 1)) for name in ("luma_gain", "blue_gain", "red_gain", "start")}
+    gains = {name: Port("float32", (4, 1, 1)) for name in ("luma_gain", "blue_gain", "red_gain", "start")}
 
     def taken(rows: Dim, columns: Dim) -> dict[str, Port]:
         down, across = ("luma_rows", "chroma_rows"), ("luma_columns", "blue_columns", "red_columns")

@@ -43,11 +43,11 @@ class BrowserRuntime:
 
     def upload(self, tensor: HostTensor) -> Tensor:
         with translated():
-            return self.inference.upload(tensor.dtype, to_js(tensor.shape), to_js(memoryview(tensor.data).cast("B")))
+            return self.inference.upload(tensor.dtype, to_js(tensor.shape), to_js(memoryview(tensor.data).cast("B")))  # type: ignore[no-any-return]
 
     def zeros(self, dtype: str, shape: tuple[int, ...]) -> Tensor:
         with translated():
-            return self.inference.zeros(dtype, to_js(shape))
+            return self.inference.zeros(dtype, to_js(shape))  # type: ignore[no-any-return]
 
     async def run(self, graph: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with translated():
