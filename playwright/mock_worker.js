@@ -38,6 +38,7 @@ let done = 0;
 let timer = 0;
 let alpha = 0.38;
 let builtIn = true;
+let brought = ""; // name of the model that was dropped
 let cached = [
   { name: "pyodide.asm.wasm", bytes: 9_612_345 },
   { name: "ort-wasm-simd-threaded.jspi.wasm", bytes: 16_758_545 },
@@ -125,7 +126,7 @@ async function boot(backend) {
 /** @returns {import("../web/shared/messages.js").ModelInfo} */
 function model() {
   const own = { name: "autogaze-web built-in", sha256: "5f0c".repeat(16), bytes: 13_055_716, builtIn: true };
-  const other = { name: "AutoGaze", sha256: "a17e".repeat(16), bytes: 13_055_716, builtIn: false };
+  const other = { name: brought, sha256: "a17e".repeat(16), bytes: 13_055_716, builtIn: false };
   return { ...(builtIn ? own : other), scales: SCALES, cells: 265, frames: 16 };
 }
 
@@ -304,7 +305,8 @@ async function exportFile({ request, kind, panel, index }) {
     say({ type: "exporting", request, done: frame, total });
     await pause(50);
   }
-  say({ type: "exported", request, blob: new Blob([JSON.stringify({ kind, done })]), name: `../clip ${names[kind]}` });
+  const files = kind === "gif" && !panel ? ["input.gif", "mask.gif", "output.gif"] : [names[kind]];
+  for (const name of files) say({ type: "exported", request, blob: new Blob([JSON.stringify({ kind, done })]), name: `../clip ${name}` });
 }
 
 /**
@@ -312,11 +314,12 @@ async function exportFile({ request, kind, panel, index }) {
  * @param {{name: string, file: Blob}[]} files
  */
 function takeModel(request, files) {
-  const missing = ["config.json", "preprocessor_config.json", "model.safetensors"].filter((name) => !files.some((file) => file.name === name));
+  const missing = ["config.json", "preprocessor_config.json", "model.safetensors"].filter((name) => !files.some((file) => file.name.split("/").at(-1) === name));
   if (missing.length) {
     const card = { title: "This is no AutoGaze model", found: `It lacks ${missing.join(", ")}.`, attempt: "Drop all three files.", kind: "model" };
     return say({ type: "refused", request, card });
   }
   builtIn = false;
+  brought = files[0]?.name.split("/").at(-2) ?? "your model";
   say({ type: "model", request, model: model() });
 }

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 import upstream_traces
+import video_files
 from autogaze_export.checkpoint import load_network
 from autogaze_export.graphs.specs import GraphSpec, Port, Sizes, colour_specs, paint_specs, prepare_specs
 from autogaze_export.model import AutoGaze
@@ -141,3 +142,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_tiny_checkpoint() -> Checkpoint:
     """Other weights of the same sizes as tiny_model's."""
     return open_checkpoint(tiny_files(2))
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """A small lossless clip of five frames."""
+    return video_files.write(tmp_path / "clip.mkv", video_files.noise(5))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A folder with a checkpoint of tiny_model's sizes, not exported."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for name, content in tiny_files().items():
+        (folder / name).write_bytes(content)
+    return folder

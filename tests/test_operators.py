@@ -40,6 +40,13 @@ def test_the_lint_names_what_lands_on_the_cpu(node: onnx.NodeProto, types: dict[
     assert complaint in found if complaint else not found
 
 
+@pytest.mark.parametrize(("perm", "found"), [([0, 2, 1], 1), ([1, 2, 0], 0)])
+def test_a_transpose_that_would_end_behind_its_cast_is_named(perm: list[int], found: int) -> None:
+    nodes = [helper.make_node("Transpose", ["a"], ["b"], perm=perm), helper.make_node("Cast", ["b"], ["c"], to=TensorProto.UINT8)]
+    said = list(complaints(graph(nodes, a=FLOAT, b=FLOAT, c=TensorProto.UINT8)))
+    assert len(said) == found and all(line.startswith("Transpose between layouts") for line in said)
+
+
 def test_an_argmax_may_index_and_nothing_else() -> None:
     best = helper.make_node("ArgMax", ["a"], ["i"], axis=1)
     types = {"a": FLOAT, "i": INT64, "u": FLOAT, "c": FLOAT}

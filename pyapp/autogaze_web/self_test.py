@@ -1,4 +1,4 @@
-"""Does a device compute the ids it should? Two small frames looked at with the built-in model, against ids stored beside it."""
+"""Does a device compute the ids it should? Two small frames and the built-in model, against ids stored beside it."""
 
 from __future__ import annotations
 

@@ -68,6 +68,7 @@ class Studio:
         self.reel_bytes = reel_bytes
         self.following = True  # whether each painted frame is shown
         self.stopped = self.closed = False
+        self.stops = 0  # how often a person stopped the work
         self.window_start = 0  # first frame of the window that is open
         self.painted = 0  # frames painted with the settings of now
         self.decode_s = self.gaze_s = 0.0  # of the frame that was gazed last
@@ -152,7 +153,8 @@ class Studio:
 
     async def _catch_up(self) -> None:
         """Paint what is gazed and not painted."""
-        while not self.closed:
+        stops = self.stops
+        while not self.closed and self.stops == stops:
             async with self.painting:
                 if self.painted >= len(self.log):
                     return
@@ -220,8 +222,9 @@ class Studio:
                 self.runtime.release(painted.tensors)
 
     def stop(self) -> None:
-        """End `run` after the frame it is at; what is done stays."""
+        """End `run` after the frame it is at, and painting anew; what is done stays."""
         self.stopped = True
+        self.stops += 1
 
     async def move(self, runtime: Runtime, tile_batch: int | None = None) -> None:
         """Go on with another runtime, or with fewer tiles at once; everything on the old one is given up."""

@@ -5,6 +5,7 @@ import { read, written } from "./settings.js";
 /** @typedef {import("./settings.js").SettingValues} SettingValues */
 
 const LONGEST = 60; // characters of a bad value that are shown
+const MOST = 6; // problems that are told one by one
 
 /**
  * Take the settings from an address.
@@ -32,7 +33,8 @@ export function readAddress(values, query) {
       values.set(name, value);
     }
   }
-  return problems;
+  const rest = problems.length - MOST;
+  return rest > 0 ? [...problems.slice(0, MOST), `The address has ${rest} more values that are not used.`] : problems;
 }
 
 /**

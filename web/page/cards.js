@@ -4,6 +4,7 @@ import { htmlById, icon, make } from "./elements.js";
 
 /** @typedef {import("../shared/messages.js").Card} Card */
 
+const STAY = 12_000; // ms that a notice stays which asks for nothing
 const MOST_NOTICES = 8;
 /** @type {{at: string, title: string, found: string, kind: string, detail: string}[]} for the diagnostics */
 export const cardsShown = [];
@@ -56,6 +57,7 @@ export function showNotice(text, kind) {
   const element = make("div", { class: "notice", "data-kind": kind }, icon(kind === "warning" ? "warning" : "info"), make("p", {}, text));
   element.append(closer("Put this notice away", element));
   notices.append(element);
+  if (kind === "info") setTimeout(() => element.remove(), STAY);
   while (notices.children.length > MOST_NOTICES) notices.firstElementChild?.remove();
 }
 

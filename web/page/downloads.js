@@ -46,6 +46,18 @@ export class Downloads {
     this.link()?.post({ type: "stop-export", request: this.#request });
   }
 
+  /**
+   * Hand a file to the browser. One request may bring several, a file a panel; the later ones come as news.
+   * @param {{blob: Blob, name: string}} file
+   */
+  save({ blob, name }) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = safeName(name);
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), KEEP);
+  }
+
   /** @returns {HTMLButtonElement[]} */
   #buttons() {
     return [...htmlById("downloads").querySelectorAll("button")].filter((button) => button.hasAttribute("data-kind"));
@@ -58,8 +70,7 @@ export class Downloads {
     const kind = /** @type {ExportKind} */ (button.dataset["kind"]);
     const panel = /** @type {Panel | undefined} */ (button.dataset["panel"]);
     const { run, index } = this.place();
-    const width = Number(byId("download-width", HTMLSelectElement).value); // 0: as wide as the video
-    const sized = width > 0 && (kind === "gif" || kind === "video") ? { width } : {};
+    const sized = kind === "gif" ? { width: Number(byId("download-width", HTMLSelectElement).value) } : {}; // at most
     const order = { type: /** @type {const} */ ("export"), run, kind, ...(panel ? { panel } : {}), ...(kind === "png" ? { index } : {}), ...sized };
     const what = button.getAttribute("aria-label") ?? button.textContent ?? "";
     try {
@@ -68,7 +79,7 @@ export class Downloads {
       this.#stopped = false;
       this.#progress(what, 0, 0);
       const news = await answer;
-      if (news.type === "exported") save(news.blob, news.name);
+      if (news.type === "exported") this.save(news);
     } catch (error) {
       if (!this.#stopped) this.failed(error); // a person who stops it knows
     } finally {
@@ -93,14 +104,3 @@ export class Downloads {
   }
 }
 
-/**
- * @param {Blob} blob
- * @param {string} name
- */
-function save(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = safeName(name);
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), KEEP);
-}

@@ -70,7 +70,7 @@ function textField(setting, id, change) {
     if (value !== undefined) change(value);
   });
   const show = (/** @type {Value | null} */ value) => {
-    if (document.activeElement === input && input.hasAttribute("aria-invalid")) return;
+    if (document.activeElement === input) return; // it is being edited
     tell("");
     input.value = written(setting, value);
   };

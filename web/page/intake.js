@@ -22,7 +22,7 @@ export function sorted(found) {
   const rest = seen.filter((one) => !model.includes(one));
   const videos = rest.filter(({ path, file }) => file.type.startsWith("video/") || VIDEO.test(path));
   const video = videos[0] ?? (model.length ? undefined : rest[0]);
-  return { model: model.map(({ path, file }) => ({ name: nameOf(path), file })), video: video?.file ?? null, videos: videos.length };
+  return { model: model.map(({ path, file }) => ({ name: lastTwo(path), file })), video: video?.file ?? null, videos: videos.length };
 }
 
 /**
@@ -73,7 +73,7 @@ async function collect(entry, found, level) {
 
 /** @param {string} path */
 const depth = (path) => path.split("/").length;
-/** @param {string} path */
-const nameOf = (path) => path.slice(path.lastIndexOf("/") + 1);
+/** A file with the folder it is in, whose name is the model's. @param {string} path */
+const lastTwo = (path) => path.split("/").slice(-2).join("/");
 /** @param {string} path */
 const folderOf = (path) => path.slice(0, Math.max(path.lastIndexOf("/"), 0));

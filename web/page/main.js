@@ -10,13 +10,15 @@ import { Controls } from "./controls.js";
 import { copyDiagnostics } from "./diagnostics.js";
 import { Downloads } from "./downloads.js";
 import { watchDrops, watchPickers } from "./drop.js";
-import { buttonById, htmlById } from "./elements.js";
+import { buttonById } from "./elements.js";
 import { closeDialogsOutside, fillHelp, toggleHelp } from "./help.js";
 import { sorted } from "./intake.js";
 import { bindKeys } from "./keys.js";
 import { closeModelDialog, licenceAccepted, showModel, watchModelDialog } from "./model.js";
 import { Numbers } from "./numbers.js";
+import { description, sampleClip } from "./own_files.js";
 import { describeVideo, freshCanvases, namePictures, shapePanels, showLegend, showPictures } from "./panels.js";
+import { showParts } from "./parts.js";
 import { Player } from "./player.js";
 import { Plot } from "./plot.js";
 import { showProgress } from "./progress.js";
@@ -34,7 +36,6 @@ import { Zoom } from "./zoom.js";
 /** @typedef {import("../shared/messages.js").Card} Card */
 /** @typedef {import("../shared/messages.js").ModelInfo} ModelInfo */
 
-const MOST_PROBLEMS = 6; // of the address, told one by one
 
 /** @type {WorkerLink | null} */
 let link = null;
@@ -71,10 +72,8 @@ const downloads = new Downloads(
   () => ({ run: run.number, index: Math.max(player.shown, 0) }),
   tell,
 );
-const values = new SettingValues(await description());
-const problems = readAddress(values, location.search);
-for (const problem of problems.slice(0, MOST_PROBLEMS)) showNotice(problem, "warning");
-if (problems.length > MOST_PROBLEMS) showNotice(`Of the address, ${problems.length - MOST_PROBLEMS} more values were not understood.`, "warning");
+const values = new SettingValues(await description().catch(incomplete));
+for (const problem of readAddress(values, location.search)) showNotice(problem, "warning");
 writeAddress(values);
 const controls = new Controls(values, settingsChanged);
 const changes = new Changes(values, { gaze: gazeAgain, paint: paintAgain, backend: restart });
@@ -97,16 +96,10 @@ document.addEventListener("visibilitychange", () => post({ type: "visible", on: 
 start();
 requestAnimationFrame(picture);
 
-/** @returns {Promise<import("./settings.js").Description>} */
-async function description() {
-  try {
-    const response = await fetch("controls.json");
-    if (!response.ok) throw new Error(`controls.json: ${response.status}`);
-    return await response.json();
-  } catch (error) {
-    fault("The page is not complete", "Its list of settings, controls.json, could not be loaded.", "Build and serve the page again, then reload.", error);
-    return { settings: [], alternatives: [], stops: [] };
-  }
+/** Without its settings the page still shows what went wrong. @param {unknown} error */
+function incomplete(error) {
+  fault("The page is not complete", "Its list of settings, controls.json, could not be loaded.", "Build and serve the page again.", error);
+  return { settings: [], alternatives: [], stops: [] };
 }
 
 /** A new worker, with new canvases. */
@@ -171,6 +164,9 @@ function hear(news) {
       break;
     case "done":
       if (run.hear(news)) for (const warning of news.warnings) showNotice(warning, "warning");
+      break;
+    case "exported":
+      downloads.save(news);
       break;
     case "opened":
     case "frame":
@@ -250,6 +246,7 @@ async function swap(files, again = true) {
     showNotice(`${news.model.builtIn ? "The built-in model" : news.model.name} is in use.`, "info");
     if (again && run.file && run.phase !== "idle") open(run.file);
   } catch (error) {
+    if (again && run.file && run.phase !== "idle" && !link.dead) open(run.file); // the worker has put the video away
     tell(error);
   } finally {
     loading = null;
@@ -289,11 +286,9 @@ function resetSettings() {
 
 async function openSample() {
   try {
-    const response = await fetch("sample.webm");
-    if (!response.ok) throw new Error(`sample.webm: ${response.status}`);
-    open(new File([await response.blob()], "sample.webm", { type: "video/webm" }));
+    open(await sampleClip());
   } catch (error) {
-    fault("The sample clip could not be loaded", "The server did not give it.", "Check that the page is still being served, or choose a video of yours.", error);
+    fault("The sample clip could not be loaded", String(error), "Check that the page is still being served, or choose a video of yours.", error);
   }
 }
 
@@ -340,16 +335,9 @@ function picture(now) {
   player.tick(now);
   if (!dirty) return;
   dirty = false;
-  const shows = run.phase !== "idle" && (run.active || run.frames > 0);
-  const total = run.video?.frames ?? run.took?.frames ?? null;
-  document.body.dataset["phase"] = run.phase;
-  document.body.toggleAttribute("data-ready", ready);
-  htmlById("empty").hidden = shows;
-  htmlById("viewer").hidden = !shows;
-  htmlById("downloads").hidden = !shows;
-  buttonById("open-button").hidden = !shows;
+  const shows = showParts(run, ready);
+  const total = run.total?.frames ?? null;
   buttonById("reset-settings").disabled = values.given().length === 0;
-  document.title = shows && run.file ? `${run.file.name} – AutoGaze` : "AutoGaze in the browser";
   const line = showProgress(run, loading);
   if (line) announce(line.what, [line.what, ...line.details.filter(Boolean)].join(", "));
   if (!shows) return;

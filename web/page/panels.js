@@ -80,7 +80,7 @@ export function describeVideo(video, name, tiles) {
     ? [
         `${video.width} × ${video.height}`,
         `${Number(video.fps.toFixed(2))} fps`,
-        video.codec,
+        video.codec.toUpperCase(),
         tiles.count > 1 ? `${tiles.count} tiles, ${tiles.columns} × ${tiles.rows}` : "",
         tiles.batch < tiles.count ? `${tiles.batch} at a time` : "",
       ]

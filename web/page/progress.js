@@ -72,15 +72,15 @@ function loadingLine({ phase, done, total, bytesPerSecond, cached }, waiting) {
  * @returns {Line}
  */
 function gazingLine(run) {
-  const total = run.video?.frames ?? null;
-  const left = total !== null && run.rate ? Math.max(total - run.frames, 0) / run.rate : null;
+  const { total } = run;
+  const left = total && run.rate ? Math.max(total.frames - run.frames, 0) / run.rate : null;
   const details = [
-    frames(run.frames, total),
+    frames(run.frames, total?.frames ?? null, total?.exact),
     run.rate ? `${perSecond(run.rate)} fps` : "",
     left === null ? "" : `${duration(left)} left`,
     run.repainting ? "painting again" : "",
   ];
-  return { what: "Gazing", details, share: total ? Math.min(run.frames / total, 1) : null, busy: true, stop: true };
+  return { what: "Gazing", details, share: total ? Math.min(run.frames / total.frames, 1) : null, busy: true, stop: true };
 }
 
 /** @param {Run} run */
@@ -93,7 +93,8 @@ function doneDetails({ took }) {
 /**
  * @param {number} done
  * @param {number | null} total
+ * @param {boolean} [exact]
  */
-function frames(done, total) {
-  return total ? `frame ${whole(done)} of ${whole(total)}` : `frame ${whole(done)}`;
+function frames(done, total, exact = true) {
+  return total ? `frame ${whole(done)} of ${exact ? "" : "about "}${whole(total)}` : `frame ${whole(done)}`;
 }

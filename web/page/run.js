@@ -133,6 +133,14 @@ export class Run {
     return true;
   }
 
+  /** Frames of the video, as far as is known: counted, or told by its length. @returns {{frames: number, exact: boolean} | null} */
+  get total() {
+    if (this.took) return { frames: this.took.frames, exact: true };
+    const { frames = null, duration = null, fps = 0 } = this.video ?? {};
+    if (frames !== null) return { frames, exact: true };
+    return duration && fps > 0 ? { frames: Math.max(Math.round(duration * fps), this.frames), exact: false } : null;
+  }
+
   /** Frames a second that came lately, all work included; null: not known yet. */
   get rate() {
     const [first] = this.#arrivals;

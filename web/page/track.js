@@ -39,7 +39,7 @@ export class Track {
     columns.updateEma[index] = news.update_ratio_ema ?? NaN;
     columns.maskEma[index] = news.mask_ratio_ema ?? NaN;
     columns.psnrEma[index] = news.psnr_db_ema ?? NaN;
-    columns.gazeSeconds[index] = news.seconds[1] ?? NaN;
+    columns.gazeSeconds[index] = news.seconds[1] || columns.gazeSeconds[index] || NaN; // painting again, none is gazed at
     this.keyframes[index] = Number(news.keyframe);
     for (let scale = 0; scale < this.scales; scale++) this.tokens[index * this.scales + scale] = news.tokens[scale] ?? 0;
     this.count = Math.max(this.count, index + 1);

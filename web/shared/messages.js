@@ -18,7 +18,8 @@
  * @property {string} title what happened
  * @property {string} found what was found
  * @property {string} attempt what to try
- * @property {string} [kind] a stable name for tests and styling: "codec", "audio-only", "truncated", "no-key-frame", "empty", "not-video", "model", "settings", "memory", "device", "fault"
+ * @property {string} [kind] a stable name for tests and styling: "codec", "audio-only", "truncated", "no-key-frame", "empty", "not-video", "model", "settings", "memory", "device",
+ *   "empty-file", "unreadable", "container", "no-webcodecs", "damaged", "export", "fault"
  * @property {string} [detail] for the diagnostics: stack or cause
  */
 

@@ -80,6 +80,7 @@ export class Assets {
   /** Nothing more is waited for: let go of what is held. */
   settle() {
     this.#coming.clear();
+    this.#came.clear();
   }
 
   /** What is kept, and forget it if asked to. @param {boolean} clear @returns {Promise<{name: string, bytes: number}[]>} */

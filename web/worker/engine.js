@@ -2,7 +2,7 @@
 
 import { Assets } from "./assets.js";
 import { REASONS, adapterName, findDevice } from "./gpu.js";
-import { DeviceLost, Inference, OutOfMemory, configure, version } from "./inference.js";
+import { DeviceLost, Inference, OutOfMemory, configure, version, warmUp } from "./inference.js";
 import { answer, startPython } from "./python.js";
 
 /** @typedef {import("../shared/messages.js").Backend} Backend */
@@ -73,7 +73,8 @@ export class Engine {
     const model = this.assets.under(MODEL);
     const runtime = this.backend.build === "plain" ? "ort-wasm-simd-threaded" : `ort-wasm-simd-threaded.${this.backend.build}`;
     this.assets.expect(["vendor/pyodide/pyodide.asm.wasm", "vendor/pyodide/python_stdlib.zip", `vendor/ort/${runtime}.wasm`, "autogaze_web.zip", ...model]);
-    const [python, files] = await Promise.all([startPython(this.assets), this.#read(model)]);
+    const warm = this.assets.bytes(`${MODEL}grow.onnx`).then(warmUp);
+    const [python, files] = await Promise.all([startPython(this.assets), this.#read(model), warm]);
     this.python = python;
     this.times.python = performance.now() - begin;
     this.phase("Opening the model");

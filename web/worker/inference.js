@@ -71,6 +71,13 @@ function exclusive(work) {
   return turn;
 }
 
+/** Have ONNX Runtime load its WebAssembly, with some small graph. @param {Uint8Array} graph */
+export function warmUp(graph) {
+  return exclusive(async () => {
+    await (await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] })).release();
+  });
+}
+
 /** Graphs and weights of one model on one device. */
 export class Inference {
   /**

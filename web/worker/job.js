@@ -22,6 +22,7 @@ export class Job {
   /** @type {string[]} */
   notes = [];
   stopped = false;
+  repaints = 0; // that go on; a later one takes over from an earlier one
   seconds = 0;
   tileBatch = 0;
   /** @type {Promise<void>} what goes on */
@@ -131,6 +132,7 @@ export class Job {
     const known = (value) => value ?? null; // Python's None comes as undefined
     const emas = { mask_ratio_ema: known(news.mask_ratio_ema), update_ratio_ema: known(news.update_ratio_ema), psnr_db_ema: known(news.psnr_db_ema) };
     this.post({ type: "frame", run: this.run, news: { ...news, ...emas } });
+    if (this.repaints) this.post({ type: "repainting", run: this.run, done: news.index + 1, total: this.take.done });
   }
 
   async #gaze() {
@@ -180,6 +182,13 @@ export class Job {
   /** @param {Settings} settings */
   async repaint(settings) {
     this.settings = settings;
-    await answer(this.take.repaint(JSON.stringify(settings)));
+    this.repaints += 1;
+    try {
+      await answer(this.take.repaint(JSON.stringify(settings)));
+    } finally {
+      this.repaints -= 1;
+      const frames = this.take?.done ?? 0;
+      if (!this.repaints) this.post({ type: "repainting", run: this.run, done: frames, total: frames });
+    }
   }
 }

@@ -66,8 +66,9 @@ async function moving(job, stem, wish, watch) {
     const { blob, extension } = await sideBySide(replay(job, total, fps), options);
     return [{ blob, name: `${stem}.autogaze.${extension}` }];
   }
-  const made = await gifs(replay(job, total, fps), { ...options, width: wish.width ?? GIF_WIDTH });
-  return PANELS.filter((panel) => !wish.panel || panel === wish.panel).map((panel) => ({ blob: made[panel], name: `${stem}.${panel}.gif` }));
+  const panels = PANELS.filter((panel) => !wish.panel || panel === wish.panel);
+  const made = await gifs(replay(job, total, fps), { ...options, width: wish.width ?? GIF_WIDTH, panels });
+  return panels.map((panel) => ({ blob: made[panel], name: `${stem}.${panel}.gif` }));
 }
 
 /**

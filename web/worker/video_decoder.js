@@ -10,7 +10,7 @@
 /** @typedef {{frame: VideoFrame, time: number, duration: number}} TimedFrame seconds, as the file has them */
 /** @typedef {{time: number, duration: number}} Timing */
 
-const MAX_READY = 3; // decoded frames that wait for their reader
+const MAX_READY = 2; // decoded frames that wait for their reader
 const MAX_QUEUED = 3; // packets that wait for the decoder; it works on several at once
 const MAX_PENDING = 64; // packets without a frame: more than any decoder reorders, the rest were never meant to be seen
 export const PACKET_OPTIONS = { verifyKeyPackets: true }; // containers mark packets as key frames that are none

@@ -10,6 +10,7 @@ filters begin as waves, rough to fine, whose strengths tell what each scale woul
 from __future__ import annotations
 
 import math
+import re
 from typing import cast
 
 import torch
@@ -21,13 +22,18 @@ from autogaze_export.train.teacher import memberships
 from autogaze_web.config import ModelConfig
 
 SPREAD = 0.02  # standard deviation of what is not drawn, as Llama's
+READING = 2.5  # times that: what reads the residual stream, which is narrow here, so that heads differ from the start
 TURN = 0.7  # radians by which rotary embedding may turn a place's channels over the longest sequence
 FOURIER, JOINT = 2.0, 0.5  # amplitudes in the residual stream: waves that heads match places by, and the code that outputs read
-SHARPNESS = 1.5  # by how much a head's score falls from a place to the one beside it
+SHARPNESS = 6.0  # by how much a head's score falls from a place to the one beside it
+DETAIL, TYPICAL = 8.0, 0.2  # scale and mean of the detail channel
+LIKED = 0.3  # of gaze tokens by heads that look for them
+SALIENT, KNOWN, RECENT = 0.4, 8.0, 8.0  # what the last layer's heads look for: detail; against what is known; for this frame
 ANSWER = 1.0  # of the place codes that the last layer passes on
 OUTPUT = 0.15  # of an output's weights
 FEATURES, CONTENT = 2.5, 0.45  # times SPREAD; and the amplitude in the residual stream that it gives what a patch shows
 STRONG = 1.0  # bias of the patch filters: the normalisation behind them forgets how strong a patch is where it is weaker than this
+READERS = re.compile(r"layers.*\.(gate|up)_proj")
 
 
 def initialise(network: AutoGaze, seed: int) -> None:
@@ -36,17 +42,17 @@ def initialise(network: AutoGaze, seed: int) -> None:
     with torch.no_grad():
         for name, weight in network.named_parameters():
             if weight.dim() > 1:
-                weight.normal_(0.0, SPREAD, generator=generator)
+                weight.normal_(0.0, SPREAD * (READING if READERS.search(name) else 1), generator=generator)
             elif name.endswith("bias"):
                 weight.zero_()
-        draw_filters(network)
         channels = Channels(network.config)
+        draw_filters(network, channels)
         if channels.joint > 0:
             draw_places(network, channels)
             *earlier, last = [cast(SelfAttention, layer.self_attn) for layer in network.gazing_model.gaze_decoder.model.layers]
             for attention in earlier:
                 draw_heads(attention, network, channels)
-            draw_answer(last, channels)
+            draw_answer(last, network, channels)
 
 
 class Channels:
@@ -61,11 +67,12 @@ class Channels:
         self.asks = self.gaze + 1  # 1 where the next block may be read
         self.scale = self.asks + 1  # one channel for each scale: 1 in a gaze token of that scale
         self.known = self.scale + len(config.layout.scales)  # 1 + scales, for a patch: what its place was last seen by
-        self.code = self.known + 1 + len(config.layout.scales)
+        self.detail = self.known + 1 + len(config.layout.scales)  # how much a patch shows that its mean does not
+        self.code = self.detail + 1
         self.joint = min(grid * grid - 1, 2 * config.hidden // 3, config.hidden - self.code)
 
 
-def draw_filters(network: AutoGaze) -> None:
+def draw_filters(network: AutoGaze, channels: Channels) -> None:
     """Patch filters as cosine waves of the picture's grey and colours, so that each answers about as strongly to a natural picture."""
     vision, config = network.gazing_model.vision_model, network.config
     size, count = config.patch, config.vision_hidden
@@ -82,13 +89,20 @@ def draw_filters(network: AutoGaze) -> None:
     bias.copy_(torch.where(torch.arange(count) % 2 == 0, STRONG, -STRONG))
     conv = cast(ConvBlock, vision.blocks[0]).conv3d
     here, now = config.trunk_spatial_kernel // 2, config.trunk_temporal_kernel - 1
-    conv.weight.mul_(0.25)
-    vision.out_proj.weight.mul_(FEATURES)
+    conv.weight.mul_(0.1)
     for channel in range(count):
         sign = 1.0 if channel // 2 % 2 == 0 else -1.0
         conv.weight[channel, channel, now, here, here] += sign
         if channel % 3 == 2 and now:
             conv.weight[channel, channel, now - 1, here, here] -= sign  # change
+        else:
+            cast(Tensor, conv.bias)[channel] = -sign * bias[channel]  # an answer and its opposite both count as strength
+    out = vision.out_proj.weight
+    out.mul_(FEATURES)
+    if channels.joint > 0:
+        still = (torch.arange(count) % 3 != 2) & (torch.arange(count) > 0) & (torch.arange(count) < shares[0])
+        out[channels.detail] = (DETAIL * still / still.sum())[:, None, None, None]
+        cast(Tensor, vision.out_proj.bias)[channels.detail] = -DETAIL * TYPICAL
 
 
 def draw_places(network: AutoGaze, channels: Channels) -> None:
@@ -161,18 +175,41 @@ def draw_heads(attention: SelfAttention, network: AutoGaze, channels: Channels) 
                 out[:, number].zero_()[channels.known + number] = 1.0
         else:
             key[kind, channels.vision] = strength * FOURIER
-            fading = [pair for pair in range(half) if float(network.inv_freq[pair]) * 1.5 * config.connector_tokens <= math.pi]
-            for weight in (query, key):
-                weight[fading[0]].zero_()[[channels.vision, channels.gaze]] = strength * FOURIER
+            prefer_recent(query, key, network, channels)
 
 
-def draw_answer(attention: SelfAttention, channels: Channels) -> None:
-    """The last layer's heads pass on the codes of the places that they look at, a part of the code each, for the outputs to read."""
+def draw_answer(attention: SelfAttention, network: AutoGaze, channels: Channels) -> None:
+    """The last layer's heads look for patches of this frame with detail that is not known, and pass on the codes of their places.
+
+    Each head passes on a part of the code, which outputs read.
+    """
+    half, scales = attention.head_dim // 2, len(network.config.layout.scales)
     part = -(-channels.joint // attention.heads)
-    for channel in range(channels.joint):
-        row = channel // part * attention.head_dim + channel % part
-        attention.v_proj.weight[row].zero_()[channels.code + channel] = 1.0
-        attention.o_proj.weight[:, row].zero_()[channels.code + channel] = ANSWER
+    for head in range(attention.heads):
+        first = head * attention.head_dim
+        for channel in range(head * part, min((head + 1) * part, channels.joint)):
+            row = first + channel - head * part
+            attention.v_proj.weight[row].zero_()[channels.code + channel] = 1.0
+            attention.o_proj.weight[:, row].zero_()[channels.code + channel] = ANSWER
+        query, key = (projection.weight[first : first + attention.head_dim] for projection in (attention.q_proj, attention.k_proj))
+        for weight in (query, key):
+            weight[half - 1].zero_()
+        sharp = math.sqrt(SALIENT * (1 + head % 2) * math.sqrt(attention.head_dim))
+        query[half - 1, channels.asks] = sharp
+        key[half - 1, channels.detail] = sharp
+        key[half - 1, channels.known + scales] = -KNOWN * sharp  # by the finest scale: nothing is left to see
+        key[half - 1, channels.gaze] = -KNOWN * sharp
+        prefer_recent(query, key, network, channels)
+
+
+def prefer_recent(query: Tensor, key: Tensor, network: AutoGaze, channels: Channels) -> None:
+    """A head's score falls with the distance in the sequence, by the slow pairs of channels that still turn."""
+    span, half = network.config.connector_tokens, network.config.head_dim // 2
+    strength = math.sqrt(RECENT * math.sqrt(network.config.head_dim))
+    turning = [pair for pair in range(half) if TURN / 16 <= float(network.inv_freq[pair]) * span <= math.pi / 2]
+    for pair in turning:
+        for weight in (query, key):
+            weight[pair].zero_()[[channels.vision, channels.gaze]] = strength
 
 
 def balance(matches: Tensor, own: float, config: ModelConfig) -> list[float]:
@@ -186,7 +223,7 @@ def balance(matches: Tensor, own: float, config: ModelConfig) -> list[float]:
         of = scales == scale
         within = matches[:, of][inside[:, of]].mean()
         beside = matches[:, of].masked_fill(finest @ covers[of].T > 0, -math.inf).amax(1).mean()
-        likings.append(own - float(within + beside) / 2)
+        likings.append(own - float(within + 3 * beside) / 4 + LIKED)
     return likings
 
 
