@@ -31,6 +31,7 @@ export class Controls {
       changed();
     };
     const form = htmlById("controls");
+    form.addEventListener("submit", (event) => event.preventDefault()); // Enter takes a value, and sends nothing
     form.replaceChildren(...GROUPS.map(([group, title, note]) => this.#group(group, title, note, change)));
     this.update();
   }

@@ -2,7 +2,8 @@
  * What the page and its worker say to each other. Types only: the page knows no model and no geometry, the worker knows no DOM.
  *
  * Everything that belongs to a video carries `run`, a number the page counts up; the page ignores what comes from an earlier run.
- * Requests that want an answer carry `request`, and the answer carries it back.
+ * Requests that want an answer carry `request`, and the answer carries it back. A run shows its frames as they come until told not to
+ * follow. One export may be answered by several files. `width` is the most for GIFs. A model's files are named `folder/name`.
  */
 
 /** @typedef {"input" | "mask" | "output"} Panel */

@@ -82,27 +82,36 @@ export class Engine {
     /** @type {Map<string, Uint8Array>} */
     const graphs = new Map(Object.entries(manifest.graphs).map(([name, { file }]) => [name, files[file]]));
     this.#builtIn = { manifest: files["autogaze.json"], graphs, files: Object.fromEntries(CHECKPOINT_FILES.map((name) => [name, files[name]])) };
-    await this.useBuiltIn();
+    await this.use(await this.openBuiltIn(), true);
     this.times.model = performance.now() - begin;
     if (this.device) await this.#selfTest(JSON.parse(new TextDecoder().decode(files["self_test.json"])));
     this.times.ready = performance.now() - begin;
     this.assets.settle();
   }
 
-  useBuiltIn() {
-    const { files } = /** @type {BuiltIn} */ (this.#builtIn);
-    return this.useModel("default", files, true);
+  /** Check the built-in model. @returns {Promise<any>} Python's OpenModel */
+  openBuiltIn() {
+    return this.openModel("default", /** @type {BuiltIn} */ (this.#builtIn).files);
   }
 
   /**
-   * Check a model and run with it from now on; the one before stays where this fails.
-   * @param {string} name @param {Files} files @param {boolean} builtIn
+   * Check a model's files; nothing changes by that.
+   * @param {string} name @param {Files} files
+   * @returns {Promise<any>} Python's OpenModel
+   */
+  async openModel(name, files) {
+    const own = /** @type {BuiltIn} */ (this.#builtIn);
+    const entries = Object.entries(JSON.parse(new TextDecoder().decode(own.manifest)).graphs);
+    const graphs = Object.fromEntries(entries.map(([graph, { file }]) => [file, own.graphs.get(graph)]));
+    return answer(this.python.model_from(name, files, own.manifest, graphs));
+  }
+
+  /**
+   * Run with a model from now on.
+   * @param {any} model of openModel @param {boolean} builtIn
    * @returns {Promise<ModelInfo>}
    */
-  async useModel(name, files, builtIn) {
-    const own = /** @type {BuiltIn} */ (this.#builtIn);
-    const graphs = Object.fromEntries(Object.entries(JSON.parse(new TextDecoder().decode(own.manifest)).graphs).map(([graph, { file }]) => [file, own.graphs.get(graph)]));
-    const model = await answer(this.python.model_from(name, files, own.manifest, graphs));
+  async use(model, builtIn) {
     this.model?.destroy();
     this.model = model;
     await this.#bind();

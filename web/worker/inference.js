@@ -71,6 +71,23 @@ function exclusive(work) {
   return turn;
 }
 
+const BREATH = 20; // ms of work in WASM after which orders are heard and canvases shown
+let breathed = 0;
+const { port1, port2 } = new MessageChannel();
+port2.start();
+
+/** Let the worker's other tasks have a turn: awaiting work in WASM alone never does. @returns {Promise<void> | undefined} */
+function breathe() {
+  if (performance.now() - breathed < BREATH) return undefined;
+  return new Promise((resolve) => {
+    port2.onmessage = () => {
+      breathed = performance.now();
+      resolve();
+    };
+    port1.postMessage(null);
+  });
+}
+
 /** Have ONNX Runtime load its WebAssembly, with some small graph. @param {Uint8Array} graph */
 export function warmUp(graph) {
   return exclusive(async () => {
@@ -204,6 +221,7 @@ export class Inference {
     const outputs = {};
     this.runs += 1;
     if (!this.device) {
+      await breathe();
       // ONNX Runtime copies CPU inputs into its memory and outputs out of it, so what is "in place" is taken over by its handle.
       const results = await session.run(inputs);
       for (const name of entry.outputs) {

@@ -25,6 +25,8 @@ export class Job {
   repaints = 0; // that go on; a later one takes over from an earlier one
   seconds = 0;
   tileBatch = 0;
+  /** @type {Promise<void> | null} a lost device being replaced */
+  recovery = null;
   /** @type {Promise<void>} what goes on */
   ended = Promise.resolve();
 
@@ -135,12 +137,17 @@ export class Job {
     if (this.repaints) this.post({ type: "repainting", run: this.run, done: news.index + 1, total: this.take.done });
   }
 
-  async #gaze() {
+  #gaze() {
+    return this.#tried(() => this.take.run());
+  }
+
+  /** Await what Python does, again after what can be recovered from. @param {() => any} work a coroutine of Python */
+  async #tried(work) {
     for (;;) {
       try {
-        return await answer(this.take.run());
+        return await answer(work());
       } catch (error) {
-        if (this.stopped || !(await this.#recovered(error))) throw error;
+        if (!this.take || !(await this.#recovered(error))) throw error;
       }
     }
   }
@@ -149,8 +156,11 @@ export class Job {
   async #recovered(error) {
     if (!(error instanceof PythonError)) return false;
     if (error.kind === "DeviceError") {
-      await this.engine.rebuild();
-      await this.#move(0, "The graphics device was lost and started again; the video goes on where it was.");
+      // Everything that goes on meets the loss; the first to say so has it mended for all.
+      this.recovery ??= this.#mendDevice().finally(() => {
+        this.recovery = null;
+      });
+      await this.recovery;
       return true;
     }
     if (error.kind === "MemoryFullError" && this.tileBatch > 1) {
@@ -159,6 +169,12 @@ export class Job {
       return true;
     }
     return false;
+  }
+
+  async #mendDevice() {
+    if (!this.engine.inference?.failure) return; // it was mended while this error was on its way
+    await this.engine.rebuild();
+    await this.#move(0, "The graphics device was lost and started again; the video goes on where it was.");
   }
 
   /** @param {number} tileBatch @param {string} note */
@@ -170,8 +186,13 @@ export class Job {
 
   /** @param {number} index @param {number} request */
   async show(index, request) {
-    await answer(this.take.show(index));
+    await this.#tried(() => this.take.show(index));
     this.post({ type: "shown", run: this.run, index, request });
+  }
+
+  /** A done frame for a file. @param {number} index */
+  pixels(index) {
+    return this.#tried(() => this.take.pixels(index));
   }
 
   /** @param {boolean} on */
@@ -184,7 +205,7 @@ export class Job {
     this.settings = settings;
     this.repaints += 1;
     try {
-      await answer(this.take.repaint(JSON.stringify(settings)));
+      await this.#tried(() => this.take.repaint(JSON.stringify(settings)));
     } finally {
       this.repaints -= 1;
       const frames = this.take?.done ?? 0;

@@ -54,7 +54,7 @@ const ORDERS = {
   export: ({ run, request, ...wish }) => answering(request, () => exported(run, request, wish)),
   "stop-export": ({ request }) => saving.get(request)?.abort(),
   model: ({ request, files }) => answering(request, () => swap(request, files)),
-  "built-in": ({ request }) => answering(request, () => exchange(request, () => engine.useBuiltIn())),
+  "built-in": ({ request }) => answering(request, async () => exchange(request, await engine.openBuiltIn(), true)),
   cache: ({ request, clear }) => answering(request, async () => post({ type: "cache", request, entries: await engine.assets.kept(clear) })),
   diagnostics: ({ request }) => answering(request, async () => post({ type: "diagnostics", request, report: diagnostics() })),
   visible: ({ on }) => {
@@ -80,12 +80,13 @@ async function begin({ run, file, name, settings }) {
   void next.start();
 }
 
-/** Do something of a run; what goes wrong is a card. @param {number} run @param {() => Promise<void> | undefined} work */
+/** Do something of a run that has frames; what goes wrong is a notice, for the frames are still there. @param {number} run @param {() => Promise<void> | undefined} work */
 function attempt(run, work) {
   Promise.resolve()
     .then(work)
     .catch((error) => {
-      if (run === latest) post({ type: "failed", run, card: cardOf(error) });
+      const { title, found } = cardOf(error);
+      if (run === latest) post({ type: "notice", kind: "warning", text: `${title} ${found}` });
     });
 }
 
@@ -120,17 +121,17 @@ async function swap(request, files) {
     contents[/** @type {string} */ (parts.pop())] = new Uint8Array(await file.arrayBuffer());
     folder ||= parts.pop() ?? "";
   }
-  await exchange(request, () => engine.useModel(folder || "your model", contents, false));
+  await exchange(request, await engine.openModel(folder || "your model", contents), false);
 }
 
-/** Use another model; a running job ends, because its sessions go. @param {number} request @param {() => Promise<import("../shared/messages.js").ModelInfo>} use */
-async function exchange(request, use) {
+/** Use another model; a running job ends, because its sessions go. @param {number} request @param {any} model @param {boolean} builtIn */
+async function exchange(request, model, builtIn) {
   turn = turn.then(async () => {
     await job?.close();
     job = null;
+    post({ type: "model", request, model: await engine.use(model, builtIn) });
   });
   await turn;
-  post({ type: "model", request, model: await use() });
 }
 
 /** @returns {Record<string, unknown>} */

@@ -51,7 +51,7 @@ function closing(job) {
 /** @param {Job} job @param {string} stem @param {Panel} panel @param {number} index @returns {Promise<Saved>} */
 async function picture(job, stem, panel, index) {
   const { png } = await import("./media_exports.js");
-  const { width, height, panels } = await answer(job.take.pixels(index));
+  const { width, height, panels } = await job.pixels(index);
   const pixels = panels[PANELS.indexOf(panel)];
   return { blob: await png(clamped(pixels), width, height), name: `${stem}.${panel}.${index}.png` };
 }
@@ -77,7 +77,7 @@ async function moving(job, stem, wish, watch) {
  */
 async function* replay(job, total, fps) {
   for (let index = 0; index < total; index++) {
-    const { time, width, height, panels } = await answer(job.take.pixels(index));
+    const { time, width, height, panels } = await job.pixels(index);
     const [input, mask, output] = panels.map(clamped);
     yield { index, time, duration: 1 / fps, width, height, panels: { input, mask, output } };
   }

@@ -27,10 +27,10 @@ TURN = 0.7  # radians by which rotary embedding may turn a place's channels over
 FOURIER, JOINT = 2.0, 0.5  # amplitudes in the residual stream: waves that heads match places by, and the code that outputs read
 SHARPNESS = 6.0  # by how much a head's score falls from a place to the one beside it
 DETAIL, TYPICAL = 8.0, 0.2  # scale and mean of the detail channel
-LIKED = 0.3  # of gaze tokens by heads that look for them
-SALIENT, KNOWN, RECENT = 0.4, 8.0, 8.0  # what the last layer's heads look for: detail; against what is known; for this frame
+LIKED = 1.6  # of gaze tokens by heads that look for them
+SALIENT, KNOWN, RECENT = 0.25, 4.0, 7.0  # what the last layer's heads look for: detail; against what is known; for this frame
 ANSWER = 1.0  # of the place codes that the last layer passes on
-OUTPUT = 0.15  # of an output's weights
+OUTPUT = 0.03  # of an output's weights
 FEATURES, CONTENT = 2.5, 0.45  # times SPREAD; and the amplitude in the residual stream that it gives what a patch shows
 STRONG = 1.0  # bias of the patch filters: the normalisation behind them forgets how strong a patch is where it is weaker than this
 READERS = re.compile(r"layers.*\.(gate|up)_proj")
@@ -194,7 +194,7 @@ def draw_answer(attention: SelfAttention, network: AutoGaze, channels: Channels)
         query, key = (projection.weight[first : first + attention.head_dim] for projection in (attention.q_proj, attention.k_proj))
         for weight in (query, key):
             weight[half - 1].zero_()
-        sharp = math.sqrt(SALIENT * (1 + head % 2) * math.sqrt(attention.head_dim))
+        sharp = math.sqrt(SALIENT * math.sqrt(attention.head_dim))
         query[half - 1, channels.asks] = sharp
         key[half - 1, channels.detail] = sharp
         key[half - 1, channels.known + scales] = -KNOWN * sharp  # by the finest scale: nothing is left to see
@@ -203,13 +203,17 @@ def draw_answer(attention: SelfAttention, network: AutoGaze, channels: Channels)
 
 
 def prefer_recent(query: Tensor, key: Tensor, network: AutoGaze, channels: Channels) -> None:
-    """A head's score falls with the distance in the sequence, by the slow pairs of channels that still turn."""
+    """A head's score is highest half a frame back and falls from there, by the slow pairs of channels that still turn."""
     span, half = network.config.connector_tokens, network.config.head_dim // 2
     strength = math.sqrt(RECENT * math.sqrt(network.config.head_dim))
-    turning = [pair for pair in range(half) if TURN / 16 <= float(network.inv_freq[pair]) * span <= math.pi / 2]
-    for pair in turning:
-        for weight in (query, key):
-            weight[pair].zero_()[[channels.vision, channels.gaze]] = strength
+    both = [channels.vision, channels.gaze]
+    for pair in range(half):
+        turn = float(network.inv_freq[pair]) * span
+        if TURN / 16 <= turn <= math.pi / 2:
+            for weight in (query, key):
+                weight[[pair, pair + half]] = 0
+            key[pair, both] = strength
+            query[pair, both], query[pair + half, both] = strength * math.cos(turn / 2), -strength * math.sin(turn / 2)
 
 
 def balance(matches: Tensor, own: float, config: ModelConfig) -> list[float]:
