@@ -246,7 +246,6 @@ async function swap(files, again = true) {
     showNotice(`${news.model.builtIn ? "The built-in model" : news.model.name} is in use.`, "info");
     if (again && run.file && run.phase !== "idle") open(run.file);
   } catch (error) {
-    if (again && run.file && run.phase !== "idle" && !link.dead) open(run.file); // the worker has put the video away
     tell(error);
   } finally {
     loading = null;
