@@ -8,6 +8,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PAGE, MODEL = "web/dist", "web/models/default"
+NOT_CARRIED = ("parity", "gate.html", "gate.js", "gate.css", "gate_worker.js")  # of the page: what only a checkout is for
 
 
 class CarryPage(BuildHookInterface):
@@ -23,4 +24,6 @@ class CarryPage(BuildHookInterface):
         for file in sorted((root / PAGE).rglob("*")):
             if file.is_file() and file.suffix != ".map":  # source maps are for those who have the sources
                 name = file.relative_to(root / PAGE).as_posix()
+                if name.split("/")[0] in NOT_CARRIED:
+                    continue
                 build_data["force_include"][f"{PAGE}/{name}"] = f"autogaze_web/page/{name}"

@@ -58,8 +58,9 @@ async function bundle(out) {
     logLevel: "warning",
   };
   const results = await Promise.all([
-    build({ ...common, entryPoints: { main: "page/main.js", worker: "worker/main.js" } }),
+    build({ ...common, entryPoints: { main: "page/main.js", worker: "worker/main.js", gate: "gate/gate.js", gate_worker: "gate/worker.js" } }),
     build({ ...common, entryPoints: await styles(), outbase: "page", loader: { ".svg": "dataurl" } }),
+    build({ ...common, entryPoints: ["gate/gate.css"], outbase: "gate" }),
   ]);
   const files = results.flatMap((result) => result.outputFiles ?? []);
   for (const file of files) {
@@ -82,6 +83,7 @@ async function copyStatic(out) {
   const page = (await readdir(path.join(WEB, "page"))).filter((name) => PAGE_FILES.test(name));
   const model = (await readdir(path.join(WEB, "models", "default"))).filter((name) => !NOT_SERVED.includes(name));
   await copyAll(path.join(WEB, "page"), page, out);
+  await copyAll(path.join(WEB, "gate"), ["gate.html"], out);
   await copyAll(path.join(WEB, "models", "default"), model, path.join(out, "models", "default"));
   await copyAll(path.join(WEB, "sample"), ["sample.webm"], out);
   await copyAll(path.join(MODULES, "pyodide"), PYODIDE, path.join(out, "vendor", "pyodide"));
@@ -99,7 +101,7 @@ async function copyAll(from, names, to) {
 }
 
 /**
- * What Python writes: autogaze_web.zip and controls.json.
+ * What Python writes: autogaze_web.zip, controls.json and parity/.
  * @param {string} out
  */
 function python(out) {

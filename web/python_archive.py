@@ -17,6 +17,7 @@ CPYTHON_ONLY = (  # modules that need typer, rich, NumPy, PyAV, Pillow, ONNX Run
     "arguments",
     "cli",
     "display",
+    "gate/files",
     "gif",
     "planes",
     "render",
@@ -46,15 +47,26 @@ def write_archive(path: Path) -> None:
 
 def controls() -> str:
     """The page's controls as JSON."""
-    sys.path.insert(0, str(PACKAGE.parent))
-    sys.dont_write_bytecode = True
     from autogaze_web.controls import describe
 
     return json.dumps(describe(), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
 
 
+def write_parity(folder: Path) -> None:
+    """The gate's fixtures and the checkpoint of noise that some are of."""
+    from autogaze_web.gate.files import fixture_files, noise_files
+
+    for place, files in ((folder, fixture_files()), (folder / "noise", noise_files())):
+        place.mkdir(parents=True)
+        for name, content in files.items():
+            (place / name).write_bytes(content)
+
+
 def main(folder: Path) -> None:
+    sys.path.insert(0, str(PACKAGE.parent))
+    sys.dont_write_bytecode = True
     write_archive(folder / "autogaze_web.zip")
+    write_parity(folder / "parity")
     (folder / "controls.json").write_text(controls(), encoding="utf-8")
 
 

@@ -18,10 +18,13 @@ from autogaze_web.checkpoint import Checkpoint, open_checkpoint
 from autogaze_web.colour import Picture, full_range_of, matrix_of
 from autogaze_web.controls import parse
 from autogaze_web.errors import AutoGazeError, StoppedError
+from autogaze_web.gate.cases import CASES
+from autogaze_web.gate.fixtures import StaleError, read
+from autogaze_web.gate.verdict import FAILED, Verdict, judge
 from autogaze_web.gaze_log import Store
 from autogaze_web.model_folder import Model, open_model
 from autogaze_web.paint import scale_colours
-from autogaze_web.record import RunRecord
+from autogaze_web.record import RunRecord, json_text
 from autogaze_web.runtimes.browser import BrowserRuntime
 from autogaze_web.self_test import gazed_ids
 from autogaze_web.studio import Studio
@@ -244,3 +247,19 @@ class Take:
         """For the diagnostics, as JSON."""
         studio = self.studio
         return json.dumps({"gazed": len(studio.log), "painted": studio.painted, "reel_bytes": studio.reel.bytes, "seconds": studio.seconds})
+
+
+@answered
+async def run_gate(kind: str, files: Any, models: Any, short: bool) -> str:
+    """The parity gate (autogaze_web.gate) as a verdict in JSON.
+
+    kind: "webgpu" or "wasm"; files: the fixtures' two by name; models: [name, OpenModel, BrowserRuntime] each; short: only short cases.
+    """
+    fixtures = read(by_name(files))
+    held = {str(name): (runtime, model.model.checkpoint) for name, model, runtime in models}
+    cases = [case for case in CASES if case.short or not short]
+    try:
+        verdict = await judge(f"browser {kind}", kind, fixtures, held, cases)
+    except StaleError as error:
+        verdict = Verdict(f"browser {kind}", FAILED, str(error), "", fixtures.made)
+    return json_text(verdict.to_json())

@@ -1,0 +1,69 @@
+/** The gate's worker: the page's own engine, strict (no node may fall back to the CPU), held to the fixtures. */
+
+import { Engine } from "../worker/engine.js";
+import { answer, cardOf } from "../worker/python.js";
+
+const FOLDER = "parity/";
+const NOISE = `${FOLDER}noise/`;
+
+/** @param {string} phase */
+const tell = (phase) => self.postMessage({ phase });
+
+self.onmessage = async ({ data: { backend, cases } }) => {
+  const begin = performance.now();
+  let engine = null;
+  try {
+    engine = new Engine((news) => news.type === "loading" && tell(news.phase), backend, true, () => undefined);
+    await engine.start();
+    tell("Comparing");
+    const verdict = await compare(engine, cases === "short");
+    self.postMessage({ verdict: { ...verdict, ...circumstances(engine, begin) } });
+  } catch (error) {
+    const { title, found, detail } = cardOf(error);
+    const failed = { lane: "browser", status: "failed", reason: `${title} ${found}`, backend: "", cases: [], detail };
+    self.postMessage({ verdict: engine ? { ...failed, ...circumstances(engine, begin) } : failed });
+  }
+};
+
+/** @param {Engine} engine @param {boolean} short */
+async function compare(engine, short) {
+  const paths = engine.assets.under(FOLDER);
+  if (!paths.length) return { lane: "browser", status: "not run", reason: "this build has no fixtures", backend: "", cases: [] };
+  const fixtures = await files(engine, paths.filter((path) => !path.startsWith(NOISE)));
+  const verdict = await judged(engine, "built-in", fixtures, short);
+  if (short) return verdict;
+  // One model at a time: the sessions of one are enough for a small device.
+  await engine.use(await engine.openModel("noise", await files(engine, paths.filter((path) => path.startsWith(NOISE)))), false);
+  const noise = await judged(engine, "noise", fixtures, short);
+  const all = [verdict, noise];
+  const worst = ["failed", "not run", "passed"].find((status) => all.some((each) => each.status === status));
+  return { ...verdict, status: worst, reason: all.map((each) => each.reason).filter(Boolean).join("; "), cases: all.flatMap((each) => each.cases) };
+}
+
+/** @param {Engine} engine @param {string} model @param {Record<string, Uint8Array>} fixtures @param {boolean} short */
+async function judged(engine, model, fixtures, short) {
+  return JSON.parse(await answer(engine.python.run_gate(engine.backend.kind, fixtures, [[model, engine.model, engine.runtime]], short)));
+}
+
+/** @param {Engine} engine @param {string[]} paths @returns {Promise<Record<string, Uint8Array>>} by file name */
+async function files(engine, paths) {
+  const contents = await Promise.all(paths.map((path) => engine.assets.bytes(path)));
+  return Object.fromEntries(paths.map((path, index) => [path.slice(path.lastIndexOf("/") + 1), contents[index]]));
+}
+
+/** What computed, beside the verdict. @param {Engine} engine @param {number} begin */
+function circumstances(engine, begin) {
+  const { backend, versions, times, device, selfTest } = engine;
+  return {
+    backend: backend.name,
+    kind: backend.kind,
+    reason_for_wasm: backend.reason,
+    build: backend.build,
+    threads: backend.threads,
+    adapter: backend.adapter,
+    features: device ? [...device.features].sort() : [],
+    self_test: selfTest || "passed, or not needed",
+    versions: { ...versions, browser: navigator.userAgent },
+    milliseconds: { ...times, total: Math.round(performance.now() - begin) },
+  };
+}
