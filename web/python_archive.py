@@ -18,6 +18,8 @@ CPYTHON_ONLY = (  # modules that need typer, rich, NumPy, PyAV, Pillow, ONNX Run
     "cli",
     "display",
     "gate/files",
+    "gate/lanes",
+    "gate_commands",
     "gif",
     "planes",
     "render",

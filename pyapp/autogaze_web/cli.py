@@ -20,6 +20,8 @@ from autogaze_web.arguments import DEVICES, check_device, check_out, check_video
 from autogaze_web.checkpoint import FILES
 from autogaze_web.display import frame_progress, printable, say, size_of, stderr_console, step_progress, table, tell, tell_table
 from autogaze_web.errors import AutoGazeError, MissingError, NotRunError, SettingsError
+from autogaze_web.gate_commands import register as register_gate
+from autogaze_web.gate_commands import run_lanes
 from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintSettings
 from autogaze_web.record import json_text
 from autogaze_web.settings import WINDOWS, GazeSettings, check_paint
@@ -139,11 +141,20 @@ def export(
 @app.command()
 def verify(
     context: typer.Context,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A model folder that export wrote.")],
+    out: Annotated[Path | None, typer.Argument(metavar="OUT", help="A model folder that export wrote.")] = None,
     device: Annotated[str, typer.Option(metavar="|".join(DEVICES), help="Where PyTorch runs.")] = "cpu",
+    browser: Annotated[bool, typer.Option("--browser", help="Run the parity gate's lanes instead: here, in WASM and on WebGPU.")] = False,
+    verdicts: Annotated[Path | None, typer.Option(metavar="FOLDER", help="With --browser: where to write each lane's verdict.")] = None,
 ) -> None:
-    """Compare the graphs with PyTorch, tensor by tensor. Prints a table and a verdict, writes parity_report.json into OUT."""
+    """Compare the graphs with PyTorch, tensor by tensor. Prints a table and a verdict, writes parity_report.json into OUT.
+
+    With --browser: what CUDA computed, from the fixtures, against this machine and its browser. Each lane has passed, failed or not run.
+    """
     with failures(context):
+        if browser:
+            raise typer.Exit(run_lanes(verdicts))
+        if out is None:
+            raise SettingsError("Name a model folder that export wrote, or say --browser.")
         check_device(device)
         model_folder(out)
         with export_packages():
@@ -279,6 +290,7 @@ def where_time_went(outcome: Outcome) -> str:
 
 
 register(app)
+register_gate(app)
 
 if __name__ == "__main__":
     main()

@@ -13,22 +13,29 @@ self.onmessage = async ({ data: { backend, cases } }) => {
   const begin = performance.now();
   let engine = null;
   try {
-    engine = new Engine((news) => news.type === "loading" && tell(news.phase), backend, true, () => undefined);
+    const wish = backend === "gpu" ? "auto" : backend;
+    engine = new Engine((news) => news.type === "loading" && tell(news.phase), wish, true, () => undefined);
     await engine.start();
     tell("Comparing");
-    const verdict = await compare(engine, cases === "short");
+    const missing = backend === "gpu" && engine.backend.kind !== "webgpu";
+    const verdict = missing ? nothing("not run", engine.backend.explanation) : await compare(engine, cases === "short");
     self.postMessage({ verdict: { ...verdict, ...circumstances(engine, begin) } });
   } catch (error) {
     const { title, found, detail } = cardOf(error);
-    const failed = { lane: "browser", status: "failed", reason: `${title} ${found}`, backend: "", cases: [], detail };
+    const failed = { ...nothing("failed", `${title} ${found}`), detail };
     self.postMessage({ verdict: engine ? { ...failed, ...circumstances(engine, begin) } : failed });
   }
 };
 
+/** A verdict without cases. @param {string} status @param {string} reason */
+function nothing(status, reason) {
+  return { lane: "browser", status, reason, backend: "", cases: [] };
+}
+
 /** @param {Engine} engine @param {boolean} short */
 async function compare(engine, short) {
   const paths = engine.assets.under(FOLDER);
-  if (!paths.length) return { lane: "browser", status: "not run", reason: "this build has no fixtures", backend: "", cases: [] };
+  if (!paths.length) return nothing("not run", "this build has no fixtures");
   const fixtures = await files(engine, paths.filter((path) => !path.startsWith(NOISE)));
   const verdict = await judged(engine, "built-in", fixtures, short);
   if (short) return verdict;
