@@ -8,7 +8,11 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PAGE, MODEL = "web/dist", "web/models/default"
-NOT_CARRIED = ("parity", "gate.html", "gate.js", "gate.css", "gate_worker.js")  # of the page: what only a checkout is for
+NOT_CARRIED = {  # of the page: what only a checkout is for
+    "parity",
+    *("gate.html", "gate.js", "gate.css", "gate_worker.js"),
+    *("bench.html", "bench.js", "bench_worker.js"),
+}
 
 
 class CarryPage(BuildHookInterface):

@@ -58,7 +58,7 @@ async function bundle(out) {
     logLevel: "warning",
   };
   const results = await Promise.all([
-    build({ ...common, entryPoints: { main: "page/main.js", worker: "worker/main.js", gate: "gate/gate.js", gate_worker: "gate/worker.js" } }),
+    build({ ...common, entryPoints: { main: "page/main.js", worker: "worker/main.js", gate: "gate/gate.js", gate_worker: "gate/worker.js", bench: "gate/bench.js", bench_worker: "gate/bench_worker.js" } }),
     build({ ...common, entryPoints: await styles(), outbase: "page", loader: { ".svg": "dataurl" } }),
     build({ ...common, entryPoints: ["gate/gate.css"], outbase: "gate" }),
   ]);
@@ -83,7 +83,7 @@ async function copyStatic(out) {
   const page = (await readdir(path.join(WEB, "page"))).filter((name) => PAGE_FILES.test(name));
   const model = (await readdir(path.join(WEB, "models", "default"))).filter((name) => !NOT_SERVED.includes(name));
   await copyAll(path.join(WEB, "page"), page, out);
-  await copyAll(path.join(WEB, "gate"), ["gate.html"], out);
+  await copyAll(path.join(WEB, "gate"), ["gate.html", "bench.html"], out);
   await copyAll(path.join(WEB, "models", "default"), model, path.join(out, "models", "default"));
   await copyAll(path.join(WEB, "sample"), ["sample.webm"], out);
   await copyAll(path.join(MODULES, "pyodide"), PYODIDE, path.join(out, "vendor", "pyodide"));

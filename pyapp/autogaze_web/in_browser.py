@@ -14,11 +14,12 @@ from typing import Any, ParamSpec
 
 from pyodide.ffi import JsException, jsnull, to_js
 
+from autogaze_web.bench import bench, lanes
 from autogaze_web.checkpoint import Checkpoint, open_checkpoint
 from autogaze_web.colour import Picture, full_range_of, matrix_of
 from autogaze_web.controls import parse
 from autogaze_web.errors import AutoGazeError, StoppedError
-from autogaze_web.gate.cases import CASES
+from autogaze_web.gate.cases import CASES, CLIPS
 from autogaze_web.gate.fixtures import StaleError, read
 from autogaze_web.gate.verdict import FAILED, Verdict, judge
 from autogaze_web.gaze_log import Store
@@ -263,3 +264,16 @@ async def run_gate(kind: str, files: Any, models: Any, short: bool) -> str:
     except StaleError as error:
         verdict = Verdict(f"browser {kind}", FAILED, str(error), "", fixtures.made)
     return json_text(verdict.to_json())
+
+
+@answered
+async def run_bench(model: OpenModel, runtime: BrowserRuntime, files: Any, which: str, sync: Any, tell: Any) -> str:
+    """Time the lanes (autogaze_web.bench) and tell each as JSON as it ends; files: the gate's fixtures; sync: awaits the device."""
+    fixtures = read(by_name(files))
+    size = CLIPS["whole"]
+    found = []
+    for lane in lanes(which):
+        times = await bench(lane, runtime, model.model.checkpoint, fixtures.clips["whole"], size, sync)
+        found.append(times.to_json())
+        tell(json.dumps(found[-1]))
+    return json.dumps(found)

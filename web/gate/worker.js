@@ -2,6 +2,7 @@
 
 import { Engine } from "../worker/engine.js";
 import { answer, cardOf } from "../worker/python.js";
+import { circumstances, files } from "./circumstances.js";
 
 const FOLDER = "parity/";
 const NOISE = `${FOLDER}noise/`;
@@ -50,27 +51,4 @@ async function compare(engine, short) {
 /** @param {Engine} engine @param {string} model @param {Record<string, Uint8Array>} fixtures @param {boolean} short */
 async function judged(engine, model, fixtures, short) {
   return JSON.parse(await answer(engine.python.run_gate(engine.backend.kind, fixtures, [[model, engine.model, engine.runtime]], short)));
-}
-
-/** @param {Engine} engine @param {string[]} paths @returns {Promise<Record<string, Uint8Array>>} by file name */
-async function files(engine, paths) {
-  const contents = await Promise.all(paths.map((path) => engine.assets.bytes(path)));
-  return Object.fromEntries(paths.map((path, index) => [path.slice(path.lastIndexOf("/") + 1), contents[index]]));
-}
-
-/** What computed, beside the verdict. @param {Engine} engine @param {number} begin */
-function circumstances(engine, begin) {
-  const { backend, versions, times, device, selfTest } = engine;
-  return {
-    backend: backend.name,
-    kind: backend.kind,
-    reason_for_wasm: backend.reason,
-    build: backend.build,
-    threads: backend.threads,
-    adapter: backend.adapter,
-    features: device ? [...device.features].sort() : [],
-    self_test: selfTest || "passed, or not needed",
-    versions: { ...versions, browser: navigator.userAgent },
-    milliseconds: { ...times, total: Math.round(performance.now() - begin) },
-  };
 }

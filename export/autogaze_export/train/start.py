@@ -22,16 +22,17 @@ from autogaze_export.train.teacher import memberships
 from autogaze_web.config import ModelConfig
 
 SPREAD = 0.02  # standard deviation of what is not drawn, as Llama's
-READING = 2.5  # times that: what reads the residual stream, which is narrow here, so that heads differ from the start
+READING = 1.5  # times that: what reads the residual stream, which is narrow here, so that heads differ from the start
 TURN = 0.7  # radians by which rotary embedding may turn a place's channels over the longest sequence
 FOURIER, JOINT = 2.0, 0.5  # amplitudes in the residual stream: waves that heads match places by, and the code that outputs read
 SHARPNESS = 6.0  # by how much a head's score falls from a place to the one beside it
 DETAIL, TYPICAL = 8.0, 0.2  # scale and mean of the detail channel
 LIKED = 1.6  # of gaze tokens by heads that look for them
-SALIENT, KNOWN, RECENT = 0.25, 4.0, 7.0  # what the last layer's heads look for: detail; against what is known; for this frame
-ANSWER = 1.0  # of the place codes that the last layer passes on
-OUTPUT = 0.03  # of an output's weights
+SALIENT, KNOWN, RECENT = 0.5, 2.0, 0.7  # what the last layer's heads look for: detail; against what is known; for this frame
+ANSWER = 15.0  # of the place codes that the last layer passes on
+OUTPUT = 0.045  # of an output's weights
 FEATURES, CONTENT = 2.5, 0.45  # times SPREAD; and the amplitude in the residual stream that it gives what a patch shows
+BESIDE_CODE = 0.1  # times that, in the channels of the code
 STRONG = 1.0  # bias of the patch filters: the normalisation behind them forgets how strong a patch is where it is weaker than this
 READERS = re.compile(r"layers.*\.(gate|up)_proj")
 
@@ -100,6 +101,8 @@ def draw_filters(network: AutoGaze, channels: Channels) -> None:
     out = vision.out_proj.weight
     out.mul_(FEATURES)
     if channels.joint > 0:
+        out[: channels.code] = 0  # what a patch shows stays out of the channels that have a meaning
+        out[channels.code : channels.code + channels.joint] *= BESIDE_CODE
         still = (torch.arange(count) % 3 != 2) & (torch.arange(count) > 0) & (torch.arange(count) < shares[0])
         out[channels.detail] = (DETAIL * still / still.sum())[:, None, None, None]
         cast(Tensor, vision.out_proj.bias)[channels.detail] = -DETAIL * TYPICAL

@@ -1,0 +1,27 @@
+/** The benchmark's worker: the page's own engine, timed. */
+
+import { Engine } from "../worker/engine.js";
+import { answer, cardOf } from "../worker/python.js";
+import { circumstances, files } from "./circumstances.js";
+
+self.onmessage = async ({ data: { backend, lanes } }) => {
+  const begin = performance.now();
+  let engine = null;
+  try {
+    engine = new Engine((news) => news.type === "loading" && self.postMessage({ phase: news.phase }), backend, false, () => undefined);
+    await engine.start();
+    self.postMessage({ phase: "Timing" });
+    const fixtures = await files(engine, engine.assets.under("parity/").filter((path) => !path.includes("noise")));
+    const { device } = engine;
+    const sync = async () => {
+      await device?.queue.onSubmittedWorkDone();
+    };
+    const tell = (/** @type {string} */ times) => self.postMessage({ times: JSON.parse(times) });
+    const times = JSON.parse(await answer(engine.python.run_bench(engine.model, engine.runtime, fixtures, lanes, sync, tell)));
+    self.postMessage({ result: { status: "passed", reason: "", lanes: times, sessions: engine.inference?.sessions.size, ...circumstances(engine, begin) } });
+  } catch (error) {
+    const { title, found, detail } = cardOf(error);
+    const failed = { status: "failed", reason: `${title} ${found}`, detail };
+    self.postMessage({ result: engine ? { ...failed, ...circumstances(engine, begin) } : failed });
+  }
+};

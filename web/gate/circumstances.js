@@ -1,0 +1,26 @@
+/** What the gate's and the benchmark's workers share: their files, and what computed. */
+
+/** @typedef {import("../worker/engine.js").Engine} Engine */
+
+/** @param {Engine} engine @param {string[]} paths @returns {Promise<Record<string, Uint8Array>>} by file name */
+export async function files(engine, paths) {
+  const contents = await Promise.all(paths.map((path) => engine.assets.bytes(path)));
+  return Object.fromEntries(paths.map((path, index) => [path.slice(path.lastIndexOf("/") + 1), contents[index]]));
+}
+
+/** What computed, beside the verdict. @param {Engine} engine @param {number} begin */
+export function circumstances(engine, begin) {
+  const { backend, versions, times, device, selfTest } = engine;
+  return {
+    backend: backend.name,
+    kind: backend.kind,
+    reason_for_wasm: backend.reason,
+    build: backend.build,
+    threads: backend.threads,
+    adapter: backend.adapter,
+    features: device ? [...device.features].sort() : [],
+    self_test: selfTest || "passed, or not needed",
+    versions: { ...versions, browser: navigator.userAgent },
+    milliseconds: { ...times, total: Math.round(performance.now() - begin) },
+  };
+}
