@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from page_driver import PageDriver
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, Request, Worker, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,3 +166,22 @@ def gpu_page(gpu_browser: Browser, site: str, complaints: list[str]) -> Iterator
     """A page with WebGPU on SwiftShader."""
     with watched_page(gpu_browser, site, complaints) as page:
         yield page
+
+
+@pytest.fixture
+def driver(page: Page) -> PageDriver:
+    """Drives `page`; `driver.open()` opens it."""
+    return PageDriver(page)
+
+
+@pytest.fixture
+def gpu_driver(gpu_page: Page) -> PageDriver:
+    """Drives `gpu_page`."""
+    return PageDriver(gpu_page)
+
+
+@pytest.fixture(scope="module")
+def kept(browser: Browser, site: str) -> Iterator[PageDriver]:
+    """One page for the tests of a file, which leave it usable: starting the worker takes seconds. Nothing may be complained of."""
+    with watched_page(browser, site, []) as page:
+        yield PageDriver(page)

@@ -49,6 +49,13 @@ CASES = (
     Case("resized", "16 frames over a cut, the built-in model, default options", BUILT_IN, "cut", GazeSettings()),
     Case("tiled", "six tiles that stop one by one", BUILT_IN, "whole", GazeSettings(mode="tiled", task_loss_requirement=0.55)),
     Case(
+        "batched",
+        "the same in batches of four and two tiles, of which one waits for the other",
+        BUILT_IN,
+        "whole",
+        GazeSettings(mode="tiled", task_loss_requirement=0.55, tile_batch=4),
+    ),
+    Case(
         "ragged",
         "seeded noise: stops in mid-block, and a budget that cuts a block",
         NOISE,
@@ -65,7 +72,7 @@ CASES = (
     Case("painted", "every output and mask mode and geometry", BUILT_IN, "small", GazeSettings(max_gaze_tokens_each_frame=20), EVERY_PAINT),
     Case("short", "a few blocks, for software adapters", BUILT_IN, "small", GazeSettings(max_gaze_tokens_each_frame=20), short=True),
 )
-FRAMES_OF = {"painted": 2, "short": 2, "ragged": 4, "rolling": 4}  # where it is not the whole clip
+FRAMES_OF = {"batched": 2, "painted": 2, "short": 2, "ragged": 4, "rolling": 4}  # where it is not the whole clip
 
 
 def frames_of(case: Case) -> int:

@@ -51,7 +51,11 @@ class BrowserRuntime:
 
     async def run(self, graph: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with translated():
-            return by_name(await self.inference.run(graph, to_js(dict(feeds))))
+            outputs = by_name(await self.inference.run(graph, to_js(dict(feeds))))
+        # Python has a new proxy of a handle that comes back; the contract is the very one that was fed. Proxies are equal where the
+        # JavaScript objects are one.
+        fed = {name: feeds.get(name.removeprefix("next.")) for name in outputs}
+        return {name: handle if fed[name] is None or fed[name] != handle else fed[name] for name, handle in outputs.items()}
 
     async def loop(
         self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
