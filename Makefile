@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PAGE   := web/dist/build.json
-WEB_SOURCES := $(wildcard web/*.mjs web/*.py web/package*.json pyproject.toml) $(shell find web/page web/worker web/shared web/models web/sample pyapp -type f -not -name '*.pyc')
+WEB_SOURCES := $(wildcard web/*.mjs web/*.py web/package*.json pyproject.toml) $(shell find web/page web/worker web/gate web/shared web/models web/sample pyapp tests/data/parity -type f -not -name '*.pyc')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve web check test bench wheel clean

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from playwright.sync_api import Download, Locator, Page, expect
@@ -57,6 +58,8 @@ class PageDriver:
         self.page.goto(f"/{query}")
         if wait:
             self.wait_until_ready()
+        else:  # for the page's own scripts only
+            self.page.locator("#setting-mode").wait_for()
         return self
 
     def wait_until_ready(self) -> None:
@@ -75,8 +78,18 @@ class PageDriver:
             self.page.locator("#choose-video:visible, #open-button:visible").first.click()
         chooser.value.set_files(clip)
 
-    def wait_until_done(self, timeout: float = DONE_MS) -> None:
-        expect(self.page.locator("#activity-what")).to_have_text("Done", timeout=timeout)
+    def wait_until_done(self, runs: int = 0, timeout: float = DONE_MS) -> None:
+        """Until the page says so; runs: as many in all, where an earlier one is done already."""
+        if runs:
+            self.wait_for(lambda: len(self.heard("done")) >= runs, timeout)
+        expect(self.see("activity-what")).to_have_text("Done", timeout=timeout)
+
+    def wait_for(self, condition: Callable[[], object], timeout: float = DONE_MS) -> None:
+        """Until something is so that no locator can see."""
+        end = monotonic() + timeout / 1000
+        while not condition():
+            assert monotonic() < end, "it did not happen"
+            self.page.wait_for_timeout(50)
 
     def run(self, clip: Path) -> None:
         """Drop a clip and wait for its end."""

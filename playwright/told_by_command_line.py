@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
+LOSS_TOLERANCE = 1e-4  # of predicted losses: sums in another order; nothing else may differ
 OF_THE_PLACE = ("backend", "versions", "output_files", "warnings", "timing")  # of metrics.json: not numbers of the run
 
 
@@ -32,3 +35,18 @@ def told(clip: Path, out: Path, *options: str, gif_width: int = 0) -> Told:
 def numbers(metrics: dict[str, Any]) -> dict[str, Any]:
     """What has to be the same wherever it is computed."""
     return {key: value for key, value in metrics.items() if key not in OF_THE_PLACE}
+
+
+def check_traces(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Assert that two traces say the same: every id, flag and time exactly, predicted losses nearly."""
+    assert found | {"frames": ()} == wanted | {"frames": ()}
+    assert [exact(frame) for frame in found["frames"]] == [exact(frame) for frame in wanted["frames"]]
+    assert losses(found) == pytest.approx(losses(wanted), rel=LOSS_TOLERANCE, abs=LOSS_TOLERANCE)
+
+
+def exact(frame: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in frame.items() if key != "task_loss"}
+
+
+def losses(trace: dict[str, Any]) -> list[float]:
+    return [loss for frame in trace["frames"] for tile in frame["task_loss"] for loss in tile]

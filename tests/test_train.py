@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from autogaze_export.checkpoint import load_network
 from autogaze_export.model import AutoGaze
 from autogaze_export.train.loop import Trainer
-from autogaze_export.train.recipe import Recipe, Shape, Stage, begin_course, take_lesson
+from autogaze_export.train.recipe import Part, Recipe, Shape, begin_course, take_lesson
 from autogaze_export.train.sequence import embed, pack, predict
 from autogaze_export.train.teacher import LOSS_SCALE, Teacher
 from autogaze_export.train.textures import Dice
@@ -24,7 +24,7 @@ from tiny_checkpoint import tiny_config, tiny_files, tiny_preprocessor
 
 CONFIG = parse_config(json.dumps(tiny_config()))
 PREPROCESSOR = parse_preprocessor(json.dumps(tiny_preprocessor()))
-TINY = Recipe(rounds=6, passes=2, stages=(Stage(0.5, (Shape(2, 8, (4, 8, 16)),)), Stage(0.5, (Shape(4, 4, (4, 8, 16)),))), warmup=2)
+TINY = Recipe(parts=(Part(3, (Shape(2, 8, (4, 8, 16)),), 2e-3, 2), Part(3, (Shape(4, 4, (4, 8, 16)),), 2e-3, 2)), passes=2)
 
 
 @pytest.fixture(scope="module")

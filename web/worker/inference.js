@@ -121,6 +121,8 @@ export class Inference {
     /** @type {Error | null} what the next call fails with: there was no memory for something */
     this.shortage = null;
     this.closed = false;
+    /** @type {Promise<unknown> | null} what WASM, which fills the worker, waits for: that the canvases have been shown */
+    this.picture = null;
   }
 
   /** @param {"float32" | "int32" | "uint8"} dtype @param {number[]} dims @param {Uint8Array} bytes @returns {Handle} */
@@ -221,7 +223,9 @@ export class Inference {
     const outputs = {};
     this.runs += 1;
     if (!this.device) {
-      await breathe();
+      const picture = this.picture;
+      this.picture = null;
+      await (picture ?? breathe());
       // ONNX Runtime copies CPU inputs into its memory and outputs out of it, so what is "in place" is taken over by its handle.
       const results = await session.run(inputs);
       for (const name of entry.outputs) {

@@ -10,7 +10,9 @@ import { openVideo } from "./video.js";
 /** @typedef {import("./screen.js").Screen} Screen */
 /** @typedef {import("./inference.js").Handle} Handle */
 
-const REEL_BYTES = { webgpu: 512 << 20, wasm: 256 << 20 }; // of painted frames that are kept to be shown again at once
+// Bytes of painted frames that are kept to be shown again at once: an eighth of the memory that the browser owns up to, a gigabyte at most.
+const REEL_BYTES = Math.min(/** @type {{deviceMemory?: number}} */ (navigator).deviceMemory ?? 4, 8) * (1 << 27);
+const PICTURE_MS = 50; // a hidden tab shows none
 
 export class Job {
   /** @type {import("./video.js").Video | null} */
@@ -92,8 +94,8 @@ export class Job {
   }
 
   #take() {
-    const { python, model, runtime, backend, versions } = this.engine;
-    const options = { versions, reel_bytes: REEL_BYTES[backend.kind] };
+    const { python, model, runtime, versions } = this.engine;
+    const options = { versions, reel_bytes: REEL_BYTES };
     const source = {
       info: { name: this.name, fps: this.video?.info.fps },
       frames: (/** @type {number} */ from) => this.#pictures(from),
@@ -101,6 +103,7 @@ export class Job {
     const stage = {
       draw: (/** @type {number} */ index, /** @type {Handle} */ input, /** @type {Handle} */ mask, /** @type {Handle} */ output) => {
         this.screen.draw(input, mask, output);
+        if (this.engine.inference) this.engine.inference.picture = nextPicture();
         this.post({ type: "shown", run: this.run, index, request: null });
       },
       news: (/** @type {any} */ news) => this.#tell(news),
@@ -212,4 +215,12 @@ export class Job {
       if (!this.repaints) this.post({ type: "repainting", run: this.run, done: frames, total: frames });
     }
   }
+}
+
+/** When the canvases have been shown: all three in one picture, which work that never pauses would tear apart. */
+function nextPicture() {
+  return new Promise((resolve) => {
+    self.requestAnimationFrame?.(resolve);
+    setTimeout(resolve, PICTURE_MS);
+  });
 }

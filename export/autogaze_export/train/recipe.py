@@ -24,16 +24,19 @@ class Shape:
     budgets: tuple[int, ...]  # slots of a frame, one drawn for each batch
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Rounds whose shapes take turns."""
-
-    share: float  # of all rounds
-    shapes: tuple[Shape, ...]
-
-
 SHORT, DEEP = Shape(4, 256, (10, 20, 40, 80)), Shape(4, 128, (120, 200))
 MIDDLE, LONG = Shape(8, 128, (10, 20, 40, 80)), Shape(16, 64, (10, 20, 40, 80))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rounds with a learning rate of their own, which rises, and falls to a hundredth."""
+
+    rounds: int  # batches of clips
+    shapes: tuple[Shape, ...]  # take turns
+    learning_rate: float
+    warmup: int = 200  # steps
+    ties_places: bool = False  # before the first round
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,11 @@ class Recipe:
     """Numbers of a training run."""
 
     seed: int = 20261124
-    rounds: int = 1500  # batches of clips
+    parts: tuple[Part, ...] = (
+        Part(1500, (SHORT, SHORT, MIDDLE, LONG), 2.5e-3),
+        Part(1300, (LONG, MIDDLE, LONG, DEEP, LONG, SHORT), 1.5e-3, 100, ties_places=True),
+    )
     passes: int = 4  # gradient steps on a batch, each on the sequence that the pass before would have chosen
-    stages: tuple[Stage, ...] = (Stage(0.25, (SHORT, SHORT, MIDDLE)), Stage(0.75, (LONG, MIDDLE, LONG, DEEP, LONG, SHORT)))
-    learning_rate: float = 2e-3
-    warmup: int = 200  # steps
     weight_decay: float = 0.02
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0  # of the gradient's norm
@@ -59,17 +62,20 @@ class Recipe:
     threshold_share: float = 0.4  # of rows that stop by the task loss; others by a count
     late_share: float = 0.3  # of rows whose frames wait for longer ones, as tiles do
 
-    def shape(self, round_: int) -> Shape:
-        """The shape of a round's batch."""
-        reached = 0.0
-        for stage in self.stages:
-            reached += stage.share * self.rounds
-            if round_ < reached:
+    @property
+    def rounds(self) -> int:
+        return sum(part.rounds for part in self.parts)
+
+    def part(self, round_: int) -> tuple[Part, int]:
+        """The part that a round belongs to, and its number in that part."""
+        for part in self.parts:
+            if round_ < part.rounds:
                 break
-        return stage.shapes[round_ % len(stage.shapes)]
+            round_ -= part.rounds
+        return part, round_
 
 
-SMOKE = Recipe(rounds=4, passes=2, stages=(Stage(0.5, (Shape(2, 4, (10, 20)),)), Stage(0.5, (Shape(3, 2, (10, 20)),))), warmup=2)
+SMOKE = Recipe(parts=(Part(2, (Shape(2, 4, (10, 20)),), 2e-3, 2), Part(2, (Shape(3, 2, (10, 20)),), 2e-3, 2, ties_places=True)), passes=2)
 
 
 @dataclass
