@@ -11,6 +11,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { licences } from "./licences.mjs";
+import { ortInPlace } from "./ort_in_place.mjs";
 
 const WEB = path.dirname(fileURLToPath(import.meta.url));
 const MODULES = path.join(WEB, "node_modules");
@@ -58,7 +59,7 @@ async function bundle(out) {
     logLevel: "warning",
   };
   const results = await Promise.all([
-    build({ ...common, entryPoints: { main: "page/main.js", worker: "worker/main.js", gate: "gate/gate.js", gate_worker: "gate/worker.js", bench: "gate/bench.js", bench_worker: "gate/bench_worker.js" } }),
+    build({ ...common, plugins: [ortInPlace(MODULES)], entryPoints: { main: "page/main.js", worker: "worker/main.js", gate: "gate/gate.js", gate_worker: "gate/worker.js", bench: "gate/bench.js", bench_worker: "gate/bench_worker.js" } }),
     build({ ...common, entryPoints: await styles(), outbase: "page", loader: { ".svg": "dataurl" } }),
     build({ ...common, entryPoints: ["gate/gate.css"], outbase: "gate" }),
   ]);

@@ -2,8 +2,9 @@
 
 import { Assets } from "./assets.js";
 import { REASONS, adapterName, findDevice } from "./gpu.js";
-import { DeviceLost, Inference, OutOfMemory, configure, version, warmUp } from "./inference.js";
+import { Inference, configure, version, warmUp } from "./inference.js";
 import { answer, startPython } from "./python.js";
+import { DeviceLost, OutOfMemory } from "./trouble.js";
 
 /** @typedef {import("../shared/messages.js").Backend} Backend */
 /** @typedef {import("../shared/messages.js").ModelInfo} ModelInfo */

@@ -52,10 +52,8 @@ export class GpuMemory {
     return { dtype: /** @type {"float32"} */ (tensor.type), dims: [...tensor.dims], tensor, buffer, owned: false };
   }
 
-  /** Outputs in place are bound to their buffers. @param {Handle} handle @param {Tensor} _tensor @returns {Handle} */
-  replace(handle, _tensor) {
-    return handle;
-  }
+  /** On the GPU every tensor can be changed in place. @param {Handle} _handle */
+  pin(_handle) {}
 
   /** @param {Handle[]} handles */
   async read(handles) {

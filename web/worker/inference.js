@@ -8,6 +8,7 @@
 import * as ort from "onnxruntime-web/webgpu";
 import { GpuMemory } from "./gpu_memory.js";
 import { HostMemory } from "./host_memory.js";
+import { Cancelled, classified } from "./trouble.js";
 
 /**
  * A tensor of either memory; Python holds it and never looks inside.
@@ -24,21 +25,6 @@ import { HostMemory } from "./host_memory.js";
 /** @typedef {{dtype: string, dims: number[], data: Uint8Array}} Numbers */
 
 const MOST_SESSIONS = 48; // a session fixes its shapes and holds its own weights, so those not used for longest go
-
-export class OutOfMemory extends Error {
-  /** @override */
-  name = "OutOfMemory";
-}
-
-export class DeviceLost extends Error {
-  /** @override */
-  name = "DeviceLost";
-}
-
-export class Cancelled extends Error {
-  /** @override */
-  name = "Cancelled";
-}
 
 /**
  * Where ONNX Runtime finds its WebAssembly, before the first session; it cannot be changed after.
@@ -216,9 +202,6 @@ export class Inference {
   async #run(graph, feeds) {
     const entry = this.manifest.graphs[graph];
     const session = await this.#session(graph, entry, feeds);
-    /** @type {Record<string, ort.Tensor>} */
-    const inputs = {};
-    for (const name of session.inputNames) inputs[name] = feeds[name].tensor;
     /** @type {Record<string, Handle>} */
     const outputs = {};
     this.runs += 1;
@@ -226,14 +209,11 @@ export class Inference {
       const picture = this.picture;
       this.picture = null;
       await (picture ?? breathe());
-      // ONNX Runtime copies CPU inputs into its memory and outputs out of it, so what is "in place" is taken over by its handle.
-      const results = await session.run(inputs);
-      for (const name of entry.outputs) {
-        const fed = name.startsWith("next.") && entry.in_place.includes(name.slice(5)) ? feeds[name.slice(5)] : null;
-        outputs[name] = fed ? this.memory.replace(fed, results[name]) : this.memory.adopt(results[name]);
-      }
-      return outputs;
+      for (const name of entry.in_place) this.memory.pin(feeds[name]);
     }
+    /** @type {Record<string, ort.Tensor>} */
+    const inputs = {};
+    for (const name of session.inputNames) inputs[name] = feeds[name].tensor;
     /** @type {Record<string, ort.Tensor | null>} */
     const fetches = {};
     for (const name of entry.outputs) fetches[name] = null;
@@ -338,13 +318,4 @@ function dimsByName(entry, feeds) {
     });
   }
   return dims;
-}
-
-/** @param {unknown} error */
-function classified(error) {
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof OutOfMemory || error instanceof DeviceLost || error instanceof Cancelled) return error;
-  if (/out of memory|bad_alloc|failed to allocate|allocation failed|array length|OrtRun.*memory/i.test(message)) return new OutOfMemory(message);
-  if (/device.*lost|lost.*device|device is lost/i.test(message)) return new DeviceLost(message);
-  return error instanceof Error ? error : new Error(message);
 }

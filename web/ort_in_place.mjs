@@ -1,0 +1,41 @@
+/**
+ * An esbuild plugin: ONNX Runtime Web, changed in one place, so that tensors may lie in its own WebAssembly memory.
+ *
+ * As it ships, release 1.30 copies every CPU tensor in and out of that memory at each run, also those that a graph changes in place: all KV
+ * caches, three times a block. A typed array with a property `pointer` (an address in that memory, where its elements are) is used where it
+ * is. The build fails when the text to be changed is not there: a new release has to be looked at.
+ */
+
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+
+const FILE = "onnxruntime-web/dist/ort.webgpu.mjs";
+const COPIED = `            dataByteLength = data.byteLength;
+            rawData = wasm2._malloc(dataByteLength);
+            allocs.push(rawData);
+            wasm2.HEAPU8.set(new Uint8Array(data.buffer, data.byteOffset, dataByteLength), rawData);
+          }
+        }
+      }
+`;
+const IN_PLACE = COPIED.replace("rawData = wasm2._malloc(dataByteLength);", "rawData = data.pointer ?? wasm2._malloc(dataByteLength);")
+  .replace("allocs.push(rawData);", "if (data.pointer === undefined) { allocs.push(rawData);")
+  .replace("rawData);\n          }", "rawData); }\n          }");
+const EXPORTED = "\nexport const wasmModule = () => getInstance();\n";
+
+/** @param {string} modules folder of the packages @returns {import("esbuild").Plugin} */
+export function ortInPlace(modules) {
+  const file = path.join(modules, FILE);
+  return {
+    name: "ort-in-place",
+    setup(build) {
+      build.onResolve({ filter: /^onnxruntime-web\/webgpu$/ }, () => ({ path: file }));
+      build.onLoad({ filter: /ort\.webgpu\.mjs$/ }, async () => {
+        const source = await readFile(file, "utf8");
+        if (source.split(COPIED).length !== 2) throw new Error(`${FILE} is not the release that this build knows how to change`);
+        const changed = source.replace(COPIED, () => IN_PLACE).replace(/^\/\/# sourceMappingURL=.*$/m, "");
+        return { contents: changed + EXPORTED, loader: "js", resolveDir: path.dirname(file) };
+      });
+    },
+  };
+}
