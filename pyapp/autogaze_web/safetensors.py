@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 import sys
 from array import array
@@ -24,6 +25,8 @@ ITEM_BYTES = {
     **dict.fromkeys(("U64", "I64", "F64", "C64"), 8),
 }
 MAX_HEADER_BYTES = 100_000_000  # the limit of the reference implementation
+MOST_NESTED = 64  # brackets in brackets, in any JSON that is read; a checkpoint has four
+BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)  # or a string, whose brackets do not count
 _PREFIX = 8  # bytes of the header length
 _HALVES_AT_ONCE = 65_536  # float16 values go through Python floats (32 bytes each): convert in pieces
 _PICKLE = (
@@ -73,6 +76,8 @@ def strict_object(text: str | bytes | memoryview, source: str) -> dict[str, obje
 
     try:
         decoded = text if isinstance(text, str) else str(text, "utf-8")
+        if nesting(decoded) > MOST_NESTED:  # in a browser, the recursion that json would need ends the interpreter
+            raise ValueError(f"nested more than {MOST_NESTED} deep")
         value = json.loads(decoded, object_pairs_hook=unique, parse_constant=constant)
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{source}: not UTF-8 text (byte {error.start}); the file is damaged or of another kind.") from error
@@ -81,6 +86,15 @@ def strict_object(text: str | bytes | memoryview, source: str) -> dict[str, obje
     if not isinstance(value, dict):
         raise CheckpointError(f"{source}: a JSON object is needed, found {quoted(value)}.")
     return value
+
+
+def nesting(text: str) -> int:
+    """How deep brackets are nested at most; those in strings do not count."""
+    depth = deepest = 0
+    for bracket in BRACKETS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(bracket[0], 0)
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def read_header(data: bytes | memoryview, source: str = "model.safetensors") -> Header:

@@ -15,7 +15,8 @@ const MOST_DEPTH = 6;
  * @returns {Intake}
  */
 export function sorted(found) {
-  const seen = found.filter(({ path }) => !/(^|\/)(\.|__MACOSX\/)/.test(path));
+  const plain = found.filter(({ path }) => !/(^|\/)(\.|__MACOSX\/)/.test(path));
+  const seen = plain.length ? plain : found; // a person who brings only hidden files means them
   const marks = seen.filter(({ path }) => MODEL.test(path)).sort((a, b) => depth(a.path) - depth(b.path));
   const folder = marks[0] === undefined ? null : folderOf(marks[0].path);
   const model = seen.filter(({ path }) => folder !== null && folderOf(path) === folder && OF_MODEL.test(path));
