@@ -63,7 +63,8 @@ class PageDriver:
         return self
 
     def wait_until_ready(self) -> None:
-        expect(self.page.locator("#backend")).to_be_visible(timeout=READY_MS)
+        self.wait_for(lambda: self.see("backend").is_visible() or self.card.count(), READY_MS)
+        assert self.card.count() == 0, self.card.inner_text()
 
     def hand_over(self, files: Mapping[str, bytes], event: str = "drop", kind: str = "video/webm") -> None:
         """Drop or paste files, by name."""
@@ -88,7 +89,7 @@ class PageDriver:
         """Until something is so that no locator can see."""
         end = monotonic() + timeout / 1000
         while not condition():
-            assert monotonic() < end, "it did not happen"
+            assert monotonic() < end, f"it did not happen; the page says: {self.page.locator('main').inner_text()[:500]}"
             self.page.wait_for_timeout(50)
 
     def run(self, clip: Path) -> None:

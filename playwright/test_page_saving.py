@@ -9,14 +9,13 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
-from playwright.sync_api import expect
+from playwright.sync_api import Download, expect
 
 from autogaze_web.arguments import built_in_model
 from autogaze_web.paint import PaintSettings
@@ -30,15 +29,15 @@ PANELS = ("input", "mask", "output")
 QUERY = "?max_gaze_tokens_each_frame=12&mask_mode=image-overlay&keyframe_duration=3"
 GAZE, PAINT = GazeSettings(max_gaze_tokens_each_frame=12), PaintSettings(mask_mode="image-overlay", keyframe_duration=3)
 Pictures = dict[str, list[NDArray[np.uint8]]]
-HOSTILE = {
-    "../../<img src=x onerror=alert(1)>.webm": ".._.._<img src=x onerror=alert(1)>",
-    "safe\u202egpj.exe\u202c\u0000.webm": "safe",
-    "con.webm": "con",
-    f"{'very long ' * 60}.webm": "very long very long",
-    "....webm": "",
-    "a\\b:c*d?e|f\"g'h`$(reboot).webm": "a",
-    "emoji \U0001f469\u200d\U0001f52c é.webm": "emoji",
-}
+HOSTILE = (
+    "../../<img src=x onerror=alert(1)>.webm",
+    "safe\u202egpj.exe\u202c\u0000.webm",
+    "con.webm",
+    f"{'very long ' * 60}.webm",
+    "....webm",
+    "a\\b:c*d?e|f\"g'h`$(reboot).webm",
+    "emoji \U0001f469\u200d\U0001f52c é.webm",
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +107,15 @@ def test_a_gif_has_every_frame(clean: PageDriver, pictures: Pictures, panel: str
 
 
 def test_three_gifs_come_at_once(clean: PageDriver, pictures: Pictures) -> None:
-    came: list[Any] = []
-    clean.page.on("download", came.append)
+    came: list[Download] = []
+
+    def come(download: Download) -> None:
+        came.append(download)
+
+    clean.page.on("download", come)
     clean.see("download-gifs").click()
     clean.wait_for(lambda: len(came) == 3)
-    clean.page.remove_listener("download", came.append)
+    clean.page.remove_listener("download", come)
     assert [download.suggested_filename for download in came] == [f"my holiday.2.{panel}.gif" for panel in PANELS]
     for panel, download in zip(PANELS, came, strict=True):
         check_gif(Path(download.path()).read_bytes(), pictures[panel], (WIDTH, HEIGHT))
@@ -175,17 +178,16 @@ def test_hostile_names_are_text_and_safe(kept: PageDriver, tmp_path: Path, clip:
     kept.page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
     data = draw(tmp_path / "one.webm", 1).read_bytes()
     kept.open("?max_gaze_tokens_each_frame=1")
-    for number, (name, shown) in enumerate(HOSTILE.items(), 1):
+    for number, name in enumerate(HOSTILE, 1):
         kept.hand_over({name: data})
         kept.wait_for(lambda number=number: len(kept.heard("done")) == number or kept.card.count())
         assert kept.card.count() == 0, (name, kept.card.inner_text())
         kept.wait_until_done()
-        assert shown in kept.see("video-name").evaluate("(element) => element.textContent")
+        assert kept.see("video-name").evaluate("(element) => element.textContent") == name
         assert kept.page.locator("#main img").count() == 0
         saved = kept.save("csv").suggested_filename
         assert saved.endswith(".frames.csv") and len(saved) <= 120
         assert not re.search('[\u0000-\u001f<>:"/\\\\|?*\u202a-\u202e\u2066-\u2069\u200b-\u200f]', saved), saved
         assert not saved.startswith((".", "con.")), saved
-        trace = json.loads(kept.saved("trace"))
-        assert "/" not in trace["source"] and "\\" not in trace["source"]
+        assert json.loads(kept.saved("trace"))["source"] == name
     assert alerts == []

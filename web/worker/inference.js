@@ -24,6 +24,7 @@ import { Cancelled, classified } from "./trouble.js";
 /** @typedef {{graphs: Record<string, GraphEntry>}} Manifest */
 /** @typedef {{dtype: string, dims: number[], data: Uint8Array}} Numbers */
 
+const MOST_AHEAD = 8; // runs of a loop before its flags are read
 const MOST_SESSIONS = 48; // a session fixes its shapes and holds its own weights, so those not used for longest go
 
 /**
@@ -83,6 +84,9 @@ export function warmUp(graph) {
 
 /** Graphs and weights of one model on one device. */
 export class Inference {
+  /** @type {Map<string, number>} */
+  #lasted;
+
   /**
    * @param {Manifest} manifest
    * @param {Map<string, Uint8Array>} graphs ONNX files by graph name
@@ -99,6 +103,8 @@ export class Inference {
     this.memory = device ? new GpuMemory(device) : new HostMemory();
     /** @type {Map<string, ort.InferenceSession>} in the order of their last use */
     this.sessions = new Map();
+    /** @type {Map<string, number>} runs that the last loop took, by the graph it began with */
+    this.#lasted = new Map();
     /** Set to have a loop end at its next block, with Cancelled. */
     this.cancelled = false;
     this.runs = 0;
@@ -229,37 +235,61 @@ export class Inference {
    */
   async #loop(first, then, feeds, state, collect, flag, limit) {
     const collected = [];
+    let ahead = this.device ? Math.min(this.#lasted.get(first) ?? 1, MOST_AHEAD) : 1;
     try {
-      for (let run = 0; run < limit; run++) {
+      while (collected.length < limit) {
         if (this.cancelled) throw new Cancelled("stopped");
-        const outputs = await this.#run(run ? then : first, { ...feeds, ...state });
-        /** @type {Record<string, Handle>} */
-        const named = {};
-        const small = [];
-        for (const [name, handle] of Object.entries(outputs)) {
-          const plain = name.startsWith("next.") ? name.slice(5) : name;
-          named[plain] = handle;
-          if (plain === name) small.push(handle);
-          else {
-            if (state[plain] && state[plain] !== handle) this.memory.release(state[plain]);
-            state[plain] = handle;
-          }
-        }
-        let numbers;
-        try {
-          numbers = await this.memory.read([...collect, flag].map((name) => named[name]));
-        } finally {
-          this.release(small);
-        }
-        const stop = /** @type {Numbers} */ (numbers.pop());
-        collected.push(numbers);
-        if (new Int32Array(stop.data.buffer, stop.data.byteOffset, 1)[0]) break;
+        const graphs = Array.from({ length: Math.min(ahead, limit - collected.length) }, (_, run) => (run + collected.length ? then : first));
+        const { states, numbers } = await this.#several(graphs, feeds, state, [...collect, flag]);
+        const stops = numbers.findIndex((run) => new Int32Array(run[collect.length].data.buffer, run[collect.length].data.byteOffset, 1)[0]);
+        const end = stops < 0 ? numbers.length - 1 : stops;
+        keepOnly(states[end], [state, ...states], this.memory);
+        state = states[end];
+        collected.push(...numbers.slice(0, end + 1).map((run) => run.slice(0, collect.length)));
+        if (stops >= 0) break;
+        ahead = 1;
       }
     } catch (error) {
       this.release(Object.values(state));
       throw error;
     }
+    this.#lasted.set(first, collected.length);
     return { state, collected };
+  }
+
+  /**
+   * Run graphs one after the other, each on the state that the one before left, and read what each gave, in one round trip.
+   *
+   * Awaiting a flag behind work costs more than a block, so as many are run as it took last time. Those past a stop are undone by going
+   * back to an earlier state: what they wrote in place lies after every slot that is looked at, and is overwritten before it is.
+   * @param {string[]} graphs @param {Record<string, Handle>} feeds @param {Record<string, Handle>} state @param {string[]} wanted
+   * @returns {Promise<{states: Record<string, Handle>[], numbers: Numbers[][]}>} by run
+   */
+  async #several(graphs, feeds, state, wanted) {
+    const states = [];
+    /** @type {Handle[]} */
+    const small = [];
+    const asked = [];
+    try {
+      let current = state;
+      for (const graph of graphs) {
+        const outputs = await this.#run(graph, { ...feeds, ...current });
+        current = { ...current };
+        states.push(current);
+        for (const [name, handle] of Object.entries(outputs)) {
+          if (name.startsWith("next.")) current[name.slice(5)] = handle;
+          else small.push(handle);
+        }
+        asked.push(...wanted.map((name) => outputs[name] ?? outputs[`next.${name}`]));
+      }
+      const numbers = await this.memory.read(asked);
+      return { states, numbers: graphs.map((_, run) => numbers.slice(run * wanted.length, (run + 1) * wanted.length)) };
+    } catch (error) {
+      keepOnly(state, [state, ...states], this.memory);
+      throw error;
+    } finally {
+      this.release(small);
+    }
   }
 
   /** @param {string} graph @param {GraphEntry} entry @param {Record<string, Handle>} feeds */
@@ -303,6 +333,15 @@ export class Inference {
       ...(this.strict ? { extra: { session: { disable_cpu_ep_fallback: "1" } } } : {}),
     };
   }
+}
+
+/**
+ * Release the tensors of states that one of them does not have.
+ * @param {Record<string, Handle>} kept @param {Record<string, Handle>[]} states @param {{release(handle: Handle): void}} memory
+ */
+function keepOnly(kept, states, memory) {
+  const stay = new Set(Object.values(kept));
+  for (const handle of new Set(states.flatMap((state) => Object.values(state)))) if (!stay.has(handle)) memory.release(handle);
 }
 
 /**
