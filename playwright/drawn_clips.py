@@ -26,7 +26,9 @@ def picture(index: int, width: int, height: int) -> NDArray[np.uint8]:
 def draw(path: Path, frames: int, width: int = 160, height: int = 96, fps: int = 10) -> Path:
     """A VP9 clip."""
     with av.open(path, "w", format="webm") as container:
-        stream: Any = container.add_stream("libvpx-vp9", rate=fps, options={"crf": "24", "b": "0", "cpu-used": "8", "threads": "1", "g": "8"})
+        stream: Any = container.add_stream(
+            "libvpx-vp9", rate=fps, options={"crf": "24", "b": "0", "cpu-used": "8", "threads": "1", "g": "8"}
+        )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
             frame = av.VideoFrame.from_ndarray(picture(index, width, height), format="rgb24").reformat(format="yuv420p")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
+from autogaze_web.checkpoint import expected_tensors
+from autogaze_web.config import parse_config
 from autogaze_web.gate.files import MODEL, noise_files
+from autogaze_web.safetensors import write
 from drawn_clips import draw
 from page_driver import PageDriver
 from told_by_command_line import ROOT, check_traces, told
@@ -52,8 +56,13 @@ def model_files(**changes: bytes | None) -> dict[str, bytes]:
     return {name: data for name, data in changed.items() if changes.get(name.partition(".")[0], b"") is not None}
 
 
-def configured(**changes: object) -> bytes:
-    return json.dumps(json.loads(noise_files()["config.json"]) | changes).encode()
+def of_two_layers() -> dict[str, bytes]:
+    """A whole checkpoint of zeros whose decoder has half the layers."""
+    config = json.loads(noise_files()["config.json"])
+    config["gaze_model_config"]["gaze_decoder_config"]["num_hidden_layers"] = 2
+    text = json.dumps(config).encode()
+    tensors = {name: ("F32", shape, bytes(4 * math.prod(shape))) for name, shape in expected_tensors(parse_config(text)).items()}
+    return noise_files() | {"config.json": text, "model.safetensors": write(tensors)}
 
 
 def test_each_bad_file_has_its_own_card_and_the_next_file_is_taken(kept: PageDriver, good: Path) -> None:
@@ -68,7 +77,7 @@ def test_each_bad_file_has_its_own_card_and_the_next_file_is_taken(kept: PageDri
         assert card.locator("dt").all_inner_texts() == ["Found", "Try"]
         cards[name] = card.inner_text().replace(name, "")
         expect(kept.see("viewer")).to_be_hidden()
-    assert len(set(cards.values())) == len(FAULTS) - 1  # audio only, twice… in two codecs
+    assert len(set(cards.values())) == len(FAULTS)  # a sentence of its own each
     kept.drop(good)
     kept.wait_until_done()
     assert kept.card.count() == 0
@@ -100,9 +109,7 @@ def test_a_card_can_be_put_away_and_the_diagnostics_copied(kept: PageDriver) -> 
 def test_a_worker_that_crashes_is_started_again(driver: PageDriver, good: Path) -> None:
     """An error that nothing catches, in the middle of a run."""
     crash = "addEventListener('message', ({ data }) => { if (data.type === 'cache') setTimeout(() => { throw new Error('planted'); }); });"
-    driver.page.context.route(
-        "**/worker.js", lambda route: route.fulfill(response=(answer := route.fetch()), body=crash + answer.text())
-    )
+    driver.page.context.route("**/worker.js", lambda route: route.fulfill(response=(answer := route.fetch()), body=crash + answer.text()))
     driver.open(QUERY)
     driver.drop(good)
     driver.see("model-button").click()
@@ -121,7 +128,7 @@ WRONG_MODELS: dict[str, tuple[Mapping[str, bytes], str]] = {
     "no safetensors": (model_files(model=b"PK\x03\x04" + bytes(1000)), "model.safetensors"),
     "no JSON": (model_files(config=b"{nonsense"), "config.json"),
     "another network": (model_files(config=json.dumps({"model_type": "llama"}).encode()), "config.json"),
-    "other sizes": (model_files(config=configured(max_num_frames=8)), "max_num_frames"),
+    "other sizes": (of_two_layers(), "layers 4, and the checkpoint has 2"),
 }
 
 
@@ -132,7 +139,7 @@ def test_what_is_no_model_is_refused_by_name_and_the_old_one_stays(kept: PageDri
         kept.hand_over(files, kind="")
         if not number:
             kept.see("licence-accept").click()
-        kept.wait_for(lambda number=number: len(kept.heard("refused")) == number + 1)
+        kept.wait_for(lambda: len(kept.heard("refused")) == number + 1)  # noqa: B023
         expect(kept.page.locator(".card[data-kind=model]")).to_be_visible()
         assert words in kept.card.inner_text(), (what, kept.card.inner_text())
     expect(kept.see("model-name")).to_have_text("Built-in model")
@@ -144,7 +151,7 @@ def test_another_model_is_used_and_the_built_in_one_again(kept: PageDriver, good
     """The licence is shown once; refused, nothing changes."""
     folder = tmp_path / "noise"
     folder.mkdir()
-    for name, data in {file.name: file.read_bytes() for file in MODEL.iterdir()} | noise_files():
+    for name, data in ({file.name: file.read_bytes() for file in MODEL.iterdir()} | noise_files()).items():
         (folder / name).write_bytes(data)
     native = told(good, tmp_path / "out", "--model", str(folder), "--max-gaze-tokens", "2")
     kept.page.evaluate("localStorage.clear()")

@@ -131,7 +131,17 @@ def test_space_on_a_button_is_the_buttons(player: PageDriver) -> None:
 
 
 def test_speed_keys_go_through_the_speeds(player: PageDriver) -> None:
-    for key, speed in [("<", "0.5"), (",", "0.25"), ("<", "0.1"), ("<", "0.1"), (">", "0.25"), (".", "0.5"), (">", "1"), (">", "2"), (">", "4")]:
+    for key, speed in [
+        ("<", "0.5"),
+        (",", "0.25"),
+        ("<", "0.1"),
+        ("<", "0.1"),
+        (">", "0.25"),
+        (".", "0.5"),
+        (">", "1"),
+        (">", "2"),
+        (">", "4"),
+    ]:
         player.page.keyboard.press(key)
         expect(player.see("speed")).to_have_value(speed)
 
@@ -232,17 +242,18 @@ def test_the_split_moves_with_keys(player: PageDriver) -> None:
     expect(divider).to_have_attribute("aria-valuetext", "input 100 %, output 0 %")
 
 
+def test_o_opens_the_picker(player: PageDriver) -> None:
+    """Before the test of the full screen: while Chromium leaves it, it opens no picker."""
+    with player.page.expect_file_chooser():
+        player.page.keyboard.press("o")
+
+
 def test_full_screen_and_back(player: PageDriver) -> None:
     full = "document.fullscreenElement?.id ?? ''"
     player.page.keyboard.press("f")
     player.wait_for(lambda: player.page.evaluate(full) == "viewer", 5000)
     player.page.keyboard.press("f")
     player.wait_for(lambda: player.page.evaluate(full) == "", 5000)
-
-
-def test_o_opens_the_picker(player: PageDriver) -> None:
-    with player.page.expect_file_chooser():
-        player.page.keyboard.press("o")
 
 
 def test_keys_typed_into_a_field_stay_there(player: PageDriver) -> None:

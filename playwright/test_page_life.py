@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable
@@ -103,8 +104,6 @@ def of_worker(page: Page, expression: str) -> Any:
 
 
 def drop_and_measure(driver: PageDriver, clip: Path, name: str) -> dict[str, Any]:
-    import base64
-
     found: dict[str, Any] = driver.page.evaluate(DROP_AND_MEASURE, [name, base64.b64encode(clip.read_bytes()).decode()])
     return found
 
@@ -139,7 +138,8 @@ def test_news_of_an_earlier_video_are_not_heard(kept: PageDriver, short_clip: Pa
     kept.open(FEW).run(short_clip)
     kept.drop(short_clip, "again.webm")
     kept.wait_until_done(runs=2)
-    before = kept.page.locator("main").inner_text()
+    shown = "() => main.innerText.replace(/[\\d.–]+ fps display/, '')"  # which goes on
+    before = kept.page.evaluate(shown)
     late = [
         *({"type": kind, **news, "run": 1} for kind in ("opened", "frame", "shown") for news in kept.heard(kind)[:1]),
         {"type": "repainting", "run": 1, "done": 1, "total": 9},
@@ -149,7 +149,7 @@ def test_news_of_an_earlier_video_are_not_heard(kept: PageDriver, short_clip: Pa
     ]
     kept.page.evaluate("(late) => late.forEach((data) => workers.at(-1).dispatchEvent(new MessageEvent('message', { data })))", late)
     kept.page.wait_for_timeout(300)
-    assert kept.page.locator("main").inner_text() == before
+    assert kept.page.evaluate(shown) == before
 
 
 def test_of_many_videos_in_one_moment_the_last_one_counts(kept: PageDriver, short_clip: Path) -> None:
@@ -241,3 +241,65 @@ def test_ten_videos_leave_nothing_behind(driver: PageDriver, short_clip: Path, l
     assert held[2]["videoFrames"] == held[2]["frames"] == 0
     assert held[2]["tensors"] > 0 and held[2]["proxies"] > 0
     assert held[CLIPS] == held[2], held
+
+
+def cached(driver: PageDriver) -> bool:
+    """Whether the page said, while it loaded, that its files come from the cache; the worker has to say the same at the end."""
+    said = any("from cache" in text for text in driver.page.evaluate("[...told]"))
+    assert said == any(message["cached"] for message in driver.heard("loading") if message["done"] == message["total"] > 0)
+    return said
+
+
+def test_the_second_visit_loads_from_the_cache_which_can_be_seen_and_cleared(driver: PageDriver) -> None:
+    page = driver.page
+    page.add_init_script(TELL_PROGRESS)
+    driver.open()
+    assert not cached(driver)
+    page.evaluate("caches.open('autogaze-assets').then((cache) => cache.put('/old.wasm?sha256=0', new Response('of an earlier build')))")
+    driver.open()
+    assert cached(driver)
+    driver.see("model-button").click()
+    rows = page.locator("#cache-entries tr")
+    expect(rows.first).to_be_visible()
+    listed = dict(page.locator("#cache-entries tr").evaluate_all("(rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText))"))
+    assets = page.evaluate("fetch('/build.json').then((answer) => answer.json())")["assets"]
+    assert {"models/default/model.safetensors", "vendor/pyodide/pyodide.asm.wasm", "autogaze_web.zip"} < set(listed) <= set(assets)
+    assert listed == {name: megabytes(assets[name]["bytes"]) for name in listed}
+    total = sum(assets[name]["bytes"] for name in listed)
+    expect(driver.see("cache-note")).to_contain_text(f"{megabytes(total)} in this browser's cache")
+    driver.see("clear-cache").click()
+    expect(driver.see("cache-note")).to_have_text("Nothing is kept.")
+    expect(driver.see("cache-table")).to_be_hidden()
+    expect(driver.see("clear-cache")).to_be_disabled()
+    driver.open()
+    assert not cached(driver)
+
+
+def megabytes(count: int) -> str:
+    """As the page writes sizes."""
+    if count < 1000:
+        return f"{count} B"
+    value, unit = (count / 1e3, "kB") if count < 1e6 else (count / 1e6, "MB")
+    return f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
+
+
+def test_a_lost_device_changes_no_number(gpu_driver: PageDriver, tmp_path: Path) -> None:
+    """Lost once: another one goes on. Lost twice: WASM does."""
+    page = gpu_driver.page
+    with_prologue(page, KEEP_DEVICES)
+    clip = draw(tmp_path / "clip.webm", 4, width=64, height=48)
+    gpu_driver.open("?backend=webgpu&max_gaze_tokens_each_frame=10&clip_len=2", wait=False)
+    gpu_driver.wait_for(lambda: gpu_driver.heard("ready"), GPU_MS)
+    gpu_driver.drop(clip)
+    for losses, frames in enumerate((1, 3), 1):
+        gpu_driver.wait_for(lambda: len(gpu_driver.heard("frame")) >= frames, GPU_MS)  # noqa: B023
+        of_worker(page, "devices.at(-1).destroy()")
+        gpu_driver.wait_for(lambda: len(gpu_driver.heard("backend")) == losses, GPU_MS)  # noqa: B023
+    gpu_driver.wait_until_done()
+    assert [(news["backend"]["kind"], news["backend"]["reason"]) for news in gpu_driver.heard("backend")] == [("webgpu", ""), ("wasm", "lost")]
+    expect(gpu_driver.see("backend-reason")).to_have_attribute("data-reason", "lost")
+    assert any("graphics device was lost" in notice for notice in gpu_driver.notices)
+    native = told(clip, tmp_path / "out", "--max-gaze-tokens", "10", "--clip-len", "2")
+    assert numbers(gpu_driver.metrics()) == numbers(native.metrics)
+    check_traces(gpu_driver.trace(), native.trace)
+    assert [message["news"]["index"] for message in gpu_driver.heard("frame")] == [0, 1, 2, 3]

@@ -40,8 +40,10 @@ RUNS: dict[str, tuple[str, list[str], dict[str, int]]] = {  # query, options, cl
     ),
     "painted otherwise": (
         f"?output_mode=full-blend&mask_mode=scale-rows&geometry=effective&blend_alpha=0.7&mask_cell_scale=0.6&{BUDGET}=20",
-        ["--output-mode", "full-blend", "--mask-mode", "scale-rows", "--geometry", "effective", "--alpha", "0.7", "--cell-scale", "0.6"]
-        + ["--max-gaze-tokens", "20"],
+        [
+            *("--output-mode", "full-blend", "--mask-mode", "scale-rows", "--geometry", "effective"),
+            *("--alpha", "0.7", "--cell-scale", "0.6", "--max-gaze-tokens", "20"),
+        ],
         {"frames": 3},
     ),
     "keyframes": (
@@ -112,7 +114,7 @@ def test_every_way_in_draws_three_panels(kept: PageDriver, short_clip: Path) -> 
         expect(kept.see("place")).to_have_text("3 / 3")
         seen = {panel: shown(kept, panel, (width, height)) for panel in ("input", "mask", "output")}
         assert np.abs(seen["input"] - clip).mean() < 4  # of 255; the screen scales
-        assert 8 < np.abs(seen["mask"] - clip).mean()  # colours lie over it
+        assert np.abs(seen["mask"] - clip).mean() > 8  # colours lie over it
         assert np.abs(seen["output"] - clip).mean() < 30 and (seen["output"] != seen["input"]).any()
 
 

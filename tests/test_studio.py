@@ -102,11 +102,11 @@ class Scene:
         assert len(self.runtime.live) == 0, "handles are left"
         assert self.source.open == 0, "a decoder is left open"
 
-    async def move(self) -> None:
+    async def move(self, tile_batch: int | None = None) -> None:
         """To a new runtime."""
         old = self.runtime
         self.runtime = Interleaving(self.model)
-        await self.studio.move(self.runtime)
+        await self.studio.move(self.runtime, tile_batch)
         assert len(old.live) == 0
         self.source.runtime = self.wall.runtime = self.runtime
 
@@ -207,6 +207,24 @@ def test_a_lost_device_changes_nothing(model: Model, gaze: str) -> None:
             assert [bytes(store.data) for store in scene.stores] == [bytes(store.data) for store in whole.stores]
             assert {**json.loads(scene.studio.metrics({}))} == json.loads(whole.studio.metrics({}))
             await scene.end()
+        await whole.end()
+
+    asyncio.run(go())
+
+
+def test_fewer_tiles_at_once_change_nothing(model: Model) -> None:
+    async def go() -> None:
+        whole = Scene(model, GAZES["tiled"])
+        await whole.studio.run()
+        scene = Scene(model, GAZES["tiled"], fail_at=30)
+        with pytest.raises(RuntimeError):
+            await scene.studio.run()
+        await scene.move(tile_batch=1)
+        await scene.studio.run()
+        assert scene.wall.shown == whole.wall.shown
+        assert bytes(scene.stores[0].data) == bytes(whole.stores[0].data)
+        assert json.loads(scene.studio.metrics({}))["tile_batch_size"] == 1
+        await scene.end()
         await whole.end()
 
     asyncio.run(go())

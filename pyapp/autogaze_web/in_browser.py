@@ -178,7 +178,8 @@ class Take:
         stores_: tuple[Store, Store] = (log, trace)
         self.studio = Studio(runtime, checkpoint, JsSource(video), record, JsStage(stage), stores_, int(given["reel_bytes"]))
 
-    def plan(self, width: int, height: int) -> str:
+    @answered
+    async def plan(self, width: int, height: int) -> str:
         """How frames of a size are cut, as JSON {tiles, columns, rows, tileBatch}."""
         record = self.studio.record
         tiling = plan_tiles(record.gaze.mode, width, height, record.config)
@@ -248,6 +249,12 @@ class Take:
         """For the diagnostics, as JSON."""
         studio = self.studio
         return json.dumps({"gazed": len(studio.log), "painted": studio.painted, "reel_bytes": studio.reel.bytes, "seconds": studio.seconds})
+
+
+@answered
+async def open_take(model: OpenModel, runtime: BrowserRuntime, video: Any, settings: str, stage: Any, stores: Any, options: str) -> Take:
+    """A Take; SettingsError where settings make no sense."""
+    return Take(model, runtime, video, settings, stage, stores, options)
 
 
 @answered

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from autogaze_export.model import AutoGaze
 
 RESULTS = "evaluation.json"
+CURVES = "curves.png"
 STATE = "training"  # folder of what a later stretch needs, in OUT
 SMOKE_MINUTES = 0.5
 
@@ -35,6 +36,9 @@ def train(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint to write; its training state goes into a folder in it.")],
     config: Annotated[Path, typer.Option(metavar="FOLDER", help="Where config.json and preprocessor_config.json are.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the last stretch in FOLDER ended.")] = False,
+    begin: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="A checkpoint to begin with: only the recipe's last part is trained.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="Length of this stretch.")] = 10.0,
     smoke: Annotated[bool, typer.Option("--smoke", help="A few tiny rounds, to see that it runs.")] = False,
     device: Annotated[str, typer.Option(metavar="|".join(DEVICES), help="Where to train.")] = "cuda",
@@ -48,17 +52,23 @@ def train(
         for name in (CONFIG, PREPROCESSOR):
             if not (config / name).is_file():
                 raise MissingError(f"{printable(config)} has no {name}. Name a folder of a checkpoint, such as the built-in model's.")
+        start = None if begin is None else checkpoint_in(begin)
         texts = [(config / name).read_text() for name in (CONFIG, PREPROCESSOR)]
         with export_packages():
+            from autogaze_export.checkpoint import load_network
+            from autogaze_export.train.curves import curves
             from autogaze_export.train.loop import Trainer
             from autogaze_export.train.recipe import SMOKE, Recipe
             from autogaze_export.train.release import write_folder
         trainer = Trainer(SMOKE if smoke else Recipe(), parse_config(texts[0]), parse_preprocessor(texts[1]), device)
         if resume:
             trainer.resume(out / STATE)
+        elif start is not None:
+            trainer.begin_with(load_network(start))
         done = trainer.run(min(minutes, SMOKE_MINUTES) if smoke else minutes, lambda entry: say(progress_line(entry)))
         trainer.save(out / STATE)
         write_folder(trainer.averaged(), config, out)
+        (out / CURVES).write_bytes(curves(trainer.log))
         say("done" if done else f"{trainer.round} of {trainer.recipe.rounds} rounds; go on with --resume")
         tell(printable(out))
 

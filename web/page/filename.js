@@ -21,12 +21,11 @@ export function safeName(name, fallback = "autogaze") {
 }
 
 /**
- * Cut in the middle of a long name, so that its ending stays.
+ * Cut in the middle of a long name, so that its endings stay.
  * @param {string} name
  */
 function shortened(name) {
-  const dot = name.lastIndexOf(".");
-  const ending = dot > 0 && name.length - dot <= 12 ? name.slice(dot) : "";
+  const ending = /(\.[^.\s]{1,12}){1,3}$/.exec(name)?.[0] ?? ""; // ".mask.gif": what tells one download from another
   return [...name.slice(0, MOST - ending.length)].filter(isWhole).join("") + ending;
 }
 

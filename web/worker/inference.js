@@ -58,6 +58,7 @@ function exclusive(work) {
   return turn;
 }
 
+const LOSS_MS = 200;
 const BREATH = 20; // ms of work in WASM after which orders are heard and canvases shown
 let breathed = 0;
 const { port1, port2 } = new MessageChannel();
@@ -189,9 +190,15 @@ export class Inference {
         this.#check(); // a lost device or a failed allocation is told beside the call that met it
         return result;
       } catch (error) {
+        if (!(error instanceof Cancelled)) await this.#loss();
         throw this.failure ?? classified(error);
       }
     });
+  }
+
+  /** A lost device may be told a moment after the call that it broke, whose own error then says little. */
+  async #loss() {
+    if (this.device && !this.failure) await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, LOSS_MS))]);
   }
 
   #check() {

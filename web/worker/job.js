@@ -82,8 +82,9 @@ export class Job {
     this.video = await openVideo(this.file, this.name);
     if (this.stopped) return this.post({ type: "cancelled", run: this.run, frames: 0 });
     const { info } = this.video;
-    this.take = this.#take();
-    const plan = JSON.parse(this.take.plan(info.width, info.height));
+    this.take = await this.#take();
+    const plan = JSON.parse(await answer(this.take.plan(info.width, info.height)));
+    if (this.stopped) return this.post({ type: "cancelled", run: this.run, frames: 0 });
     this.tileBatch = plan.tileBatch;
     this.post({ type: "opened", run: this.run, video: { ...info, bytes: this.file.size }, ...plan });
     const how = await this.#gaze();
@@ -108,7 +109,8 @@ export class Job {
       },
       news: (/** @type {any} */ news) => this.#tell(news),
     };
-    return python.Take(model, runtime, source, JSON.stringify(this.settings), stage, [this.log, this.trace], JSON.stringify(options));
+    const texts = [JSON.stringify(this.settings), JSON.stringify(options)];
+    return answer(python.open_take(model, runtime, source, texts[0], stage, [this.log, this.trace], texts[1]));
   }
 
   /** Decoded frames with their planes in the runtime. @param {number} from */

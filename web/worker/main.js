@@ -23,6 +23,7 @@ let job = null;
 /** @type {Promise<void>} jobs begin one after the other */
 let turn = Promise.resolve();
 let latest = 0; // number of the run that was asked for last
+let unwanted = 0; // of the run that was cancelled last
 /** @type {Map<number, AbortController>} downloads that are being made, by request */
 const saving = new Map();
 
@@ -47,7 +48,10 @@ const ORDERS = {
     job?.stop();
     turn = turn.then(() => begin(order)).catch((error) => post({ type: "failed", run: order.run, card: cardOf(error) }));
   },
-  cancel: ({ run }) => current(run)?.stop(),
+  cancel: ({ run }) => {
+    unwanted = run;
+    if (job?.run === run) job.stop(); // one that is being opened, too
+  },
   paint: ({ run, settings }) => attempt(run, () => current(run)?.repaint(settings)),
   show: ({ run, index, request }) => attempt(run, () => current(run)?.show(index, request)),
   follow: ({ run, on }) => current(run)?.follow(on),
@@ -75,6 +79,7 @@ async function begin({ run, file, name, settings }) {
   await job?.close();
   job = null;
   if (run !== latest) return; // another one was asked for meanwhile
+  if (run === unwanted) return post({ type: "cancelled", run, frames: 0 });
   const next = new Job(run, file, name, settings, engine, screen, post);
   job = next;
   void next.start();

@@ -126,6 +126,8 @@ class Trainer:
         """The network that is kept."""
         network = AutoGaze(self.config)
         network.load_state_dict({name: weight.cpu() for name, weight in self.average.items()})
+        with torch.no_grad():
+            network.gazing_model.gaze_decoder.task_loss_prediction_head.weight.mul_(self.recipe.head_scale)
         return network.eval().requires_grad_(False).to(self.device)
 
     def save(self, folder: Path) -> None:

@@ -57,6 +57,7 @@ class Recipe:
     sharpness: float = 8.0  # of the target: cells in proportion to their worth to this power
     head_weight: float = 2.0  # of the predicted task loss's error, where the true one is one to stop at
     head_range: float = 1.3  # losses that nobody stops at are above this, and weigh a quarter
+    head_scale: float = 1.06  # of the kept network's loss head: near thresholds the true loss was so much more than told, on own tokens
     teacher_share: float = 0.1  # of rows that follow the teacher in every pass
     thresholds: tuple[float, float] = (0.4, 1.1)  # of the task loss, drawn for each row that stops by it
     threshold_share: float = 0.4  # of rows that stop by the task loss; others by a count
