@@ -17,8 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from page_driver import PageDriver
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, Request, Worker, sync_playwright
+
+from page_driver import PageDriver
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")  # AUTOGAZE_CHROMIUM names another one

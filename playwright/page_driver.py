@@ -53,6 +53,7 @@ class PageDriver:
     def __init__(self, page: Page) -> None:
         self.page = page
         page.add_init_script(LISTEN)
+        page.on("filechooser", lambda chooser: None)  # or a picker opens for real while Playwright is getting ready to catch it
 
     def open(self, query: str = "", wait: bool = True) -> PageDriver:
         self.page.goto(f"/{query}")

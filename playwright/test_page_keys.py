@@ -243,7 +243,6 @@ def test_the_split_moves_with_keys(player: PageDriver) -> None:
 
 
 def test_o_opens_the_picker(player: PageDriver) -> None:
-    """Before the test of the full screen: while Chromium leaves it, it opens no picker."""
     with player.page.expect_file_chooser():
         player.page.keyboard.press("o")
 

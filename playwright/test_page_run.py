@@ -34,8 +34,8 @@ RUNS: dict[str, tuple[str, list[str], dict[str, int]]] = {  # query, options, cl
     ),
     "loss in decibels": ("?task_loss_requirement_db=2&clip_len=2", ["--task-loss-db", "2", "--clip-len", "2"], {"frames": 3}),
     "another encoder's scales": (
-        "?target_scales=64%2B128%2B224%2B448&target_patch_size=32&gazing_ratio=0.1",
-        ["--target-scales", "64+128+224+448", "--target-patch-size", "32", "--gazing-ratio", "0.1"],
+        "?target_scales=64%2B128%2B224%2B448&gazing_ratio=0.1",
+        ["--target-scales", "64+128+224+448", "--gazing-ratio", "0.1"],
         {"frames": 2},
     ),
     "painted otherwise": (

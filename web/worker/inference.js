@@ -25,7 +25,7 @@ import { Cancelled, classified } from "./trouble.js";
 /** @typedef {{dtype: string, dims: number[], data: Uint8Array}} Numbers */
 
 const MOST_AHEAD = 8; // runs of a loop before its flags are read
-const MOST_SESSIONS = 48; // a session fixes its shapes and holds its own weights, so those not used for longest go
+const MOST_SESSIONS = 96; // a session fixes its shapes and holds its own weights, so those not used for longest go
 
 /**
  * Where ONNX Runtime finds its WebAssembly, before the first session; it cannot be changed after.
@@ -58,7 +58,7 @@ function exclusive(work) {
   return turn;
 }
 
-const LOSS_MS = 200;
+const LOSS_MS = 200; // that a lost device is waited for, to be told
 const BREATH = 20; // ms of work in WASM after which orders are heard and canvases shown
 let breathed = 0;
 const { port1, port2 } = new MessageChannel();
