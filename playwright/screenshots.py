@@ -32,7 +32,7 @@ def main() -> None:
         shoot(page, "page-empty")
         page.locator("#sample").click()
         page.locator("body[data-phase=done]").wait_for(timeout=RUN_S * 1000)
-        page.locator("#scrub").fill("24")
+        page.locator("#scrub").fill("40")
         shoot(page, "page-light")
         page.emulate_media(color_scheme="dark")
         page.locator("#scrub").fill("110")

@@ -86,7 +86,7 @@ class Studio:
         self.main, self.player, self.exporter = (self._replay() for _ in range(3))
 
     def _replay(self) -> Replay:
-        return Replay(self.runtime, self.record.layout, self.log, self.source, self.record.paint)
+        return Replay(self.runtime, self.record.config.layout, self.log, self.source, self.record.paint)
 
     @property
     def tiling(self) -> Tiling:
