@@ -8,36 +8,19 @@ This folder is no package, so that `import playwright` finds Playwright.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, Request, Worker, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from autogaze_web.gate.lanes import SWIFTSHADER
+from browsers import ROOT, chromium, watched_page
 from page_driver import PageDriver
 
-ROOT = Path(__file__).resolve().parents[1]
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")  # AUTOGAZE_CHROMIUM names another one
-SWIFTSHADER = (  # WebGPU on the CPU, with canvases that show what was drawn, in workers too; very slow
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--enable-unsafe-webgpu",
-    "--ignore-gpu-blocklist",
-    "--enable-gpu",
-    "--enable-features=Vulkan",
-    "--use-vulkan=swiftshader",
-)
-TELL_OF_REFUSALS = (  # Chromium itself is silent about refusals in a worker
-    "addEventListener('securitypolicyviolation', (event) =>"
-    " console.error(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));"
-)
 NOT_RUN = 4  # exit code
-LOCAL = ("blob:", "data:", "about:")  # addresses that need no network
 STOP_S = 10
 NOT_RUN_REASONS = pytest.StashKey[list[str]]()
 
@@ -89,19 +72,6 @@ def playwright() -> Iterator[Playwright]:
         yield driver
 
 
-@contextmanager
-def chromium(playwright: Playwright, *flags: str) -> Iterator[Browser]:
-    """Chromium with these flags; the test is not run where there is none."""
-    named = os.environ.get("AUTOGAZE_CHROMIUM")
-    found = next(filter(None, map(shutil.which, [named] if named else CHROMIUM)), None)
-    if found is None:
-        pytest.skip(f"there is no {named or 'Chromium'}. On Debian: apt-get install chromium; else name one with AUTOGAZE_CHROMIUM.")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has none
-    browser = playwright.chromium.launch(executable_path=found, args=[*sandbox, *flags])
-    yield browser
-    browser.close()
-
-
 @pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     """Chromium as a machine without a GPU has it: no WebGPU adapter, so the page takes the WASM route."""
@@ -120,39 +90,6 @@ def gpu_browser(playwright: Playwright) -> Iterator[Browser]:
 def complaints() -> list[str]:
     """What went wrong in `page` or `gpu_page`; the test fails unless it empties the list."""
     return []
-
-
-def watch_worker(worker: Worker) -> None:
-    """Have a worker tell of refusals from its first idle moment on; threads of ONNX Runtime have no such moment."""
-    if "/vendor/" not in worker.url:
-        with suppress(Error):  # it has ended before that
-            worker.evaluate(TELL_OF_REFUSALS)
-
-
-@contextmanager
-def watched_page(browser: Browser, site: str, complaints: list[str]) -> Iterator[Page]:
-    """A page in a profile of its own; console errors, uncaught errors, refusals by the policy and foreign requests are complaints."""
-    context = browser.new_context(base_url=site, viewport={"width": 1280, "height": 800})
-    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site)
-    page = context.new_page()
-
-    def on_console(message: ConsoleMessage) -> None:
-        if message.type in ("error", "assert"):
-            complaints.append(f"console {message.type}: {message.text} ({message.location.get('url', '')})")
-
-    def on_request(request: Request) -> None:
-        if not request.url.startswith((f"{site}/", *LOCAL)):
-            complaints.append(f"foreign request: {request.method} {request.url}")
-
-    context.on("request", on_request)
-    page.on("console", on_console)
-    page.on("pageerror", lambda error: complaints.append(f"uncaught: {error}"))
-    page.on("crash", lambda: complaints.append("the page crashed"))
-    page.add_init_script(TELL_OF_REFUSALS)
-    page.on("worker", watch_worker)
-    yield page
-    context.close()
-    assert not complaints, "\n".join(complaints)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from autogaze_web.server import HEADERS
-from conftest import ROOT
+from browsers import ROOT
 
 CLIPS = ROOT / "playwright" / "clips"
 PAGE = b"""<!doctype html><title>media</title><script type="module" src="page.js"></script>"""

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
-from conftest import watched_page
 from drawn_clips import draw
 from page_driver import PageDriver
-from told_by_command_line import ROOT, check_traces, numbers, told
+from told_by_command_line import check_traces, numbers, told
 
 FEW = "?max_gaze_tokens_each_frame=4"  # tokens, so that frames are quick
 FEW_OPTIONS = ["--max-gaze-tokens", "4"]
@@ -240,6 +236,7 @@ def test_ten_videos_leave_nothing_behind(driver: PageDriver, short_clip: Path, l
         held[number] = live | of_worker(driver.page, "held")
     assert held[2]["videoFrames"] == held[2]["frames"] == 0
     assert held[2]["tensors"] > 0 and held[2]["proxies"] > 0
+    print(held)
     assert held[CLIPS] == held[2], held
 
 
@@ -261,7 +258,9 @@ def test_the_second_visit_loads_from_the_cache_which_can_be_seen_and_cleared(dri
     driver.see("model-button").click()
     rows = page.locator("#cache-entries tr")
     expect(rows.first).to_be_visible()
-    listed = dict(page.locator("#cache-entries tr").evaluate_all("(rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText))"))
+    listed = dict(
+        page.locator("#cache-entries tr").evaluate_all("(rows) => rows.map((row) => [...row.cells].map((cell) => cell.innerText))")
+    )
     assets = page.evaluate("fetch('/build.json').then((answer) => answer.json())")["assets"]
     assert {"models/default/model.safetensors", "vendor/pyodide/pyodide.asm.wasm", "autogaze_web.zip"} < set(listed) <= set(assets)
     assert listed == {name: megabytes(assets[name]["bytes"]) for name in listed}
@@ -296,7 +295,10 @@ def test_a_lost_device_changes_no_number(gpu_driver: PageDriver, tmp_path: Path)
         of_worker(page, "devices.at(-1).destroy()")
         gpu_driver.wait_for(lambda: len(gpu_driver.heard("backend")) == losses, GPU_MS)  # noqa: B023
     gpu_driver.wait_until_done()
-    assert [(news["backend"]["kind"], news["backend"]["reason"]) for news in gpu_driver.heard("backend")] == [("webgpu", ""), ("wasm", "lost")]
+    assert [(news["backend"]["kind"], news["backend"]["reason"]) for news in gpu_driver.heard("backend")] == [
+        ("webgpu", ""),
+        ("wasm", "lost"),
+    ]
     expect(gpu_driver.see("backend-reason")).to_have_attribute("data-reason", "lost")
     assert any("graphics device was lost" in notice for notice in gpu_driver.notices)
     native = told(clip, tmp_path / "out", "--max-gaze-tokens", "10", "--clip-len", "2")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from autogaze_web.colour import FORMATS, MATRICES, RGB, Colours, Picture, coefficients, colour_feeds, full_range_of, matrix_of
 from autogaze_web.model_folder import read_model
 from autogaze_web.planes import Orientation, Pixels, StoredPicture, stored_picture
-from conftest import RunGraph, arrays
+from graph_runs import RunGraph, arrays
 from slow_colour import rgb
 from strict_runtime import Strict
 

@@ -15,7 +15,7 @@ from autogaze_web.config import ModelConfig
 from autogaze_web.layout import Layout
 from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintSettings, paint_feeds, palette
 from autogaze_web.tiles import Tiling
-from conftest import Arrays, RunGraph, arrays
+from graph_runs import Arrays, RunGraph, arrays
 from slow_paint import Image, Painted, Scene, paint
 
 LAYOUT = Layout((32, 64, 112, 224), 16)

@@ -15,7 +15,7 @@ from autogaze_export.graphs.prepare import resize
 from autogaze_web.config import ModelConfig, PreprocessorConfig
 from autogaze_web.resample import Taps, level_table, pillow_bilinear, resize_pass, torch_bicubic
 from autogaze_web.tiles import plan_tiles, prepare_feeds, shortest_edge
-from conftest import Arrays, RunGraph, arrays
+from graph_runs import Arrays, RunGraph, arrays
 
 BILINEAR = Image.Resampling.BILINEAR
 PATCH = 16

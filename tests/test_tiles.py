@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autogaze_web.config import ModelConfig, PreprocessorConfig
 from autogaze_web.paint import PaintSettings, cell_ranges
 from autogaze_web.tiles import Tiling, plan_tiles, prepare_feeds, shortest_edge
-from conftest import arrays
+from graph_runs import arrays
 
 GRIDS = (2, 4, 7, 14)
 CORNERS = ((1, 1), (4096, 1), (1, 2304), (4096, 2304), (224, 224), (225, 223), (640, 480), (1280, 720), (1920, 1080), (13, 448))

@@ -72,6 +72,9 @@ const downloads = new Downloads(
   () => ({ run: run.number, index: Math.max(player.shown, 0) }),
   tell,
 );
+// Until the drops are listened to, one must not make the browser leave the page.
+const stay = (/** @type {Event} */ event) => event.preventDefault();
+for (const kind of ["dragover", "drop"]) addEventListener(kind, stay);
 const values = new SettingValues(await description().catch(incomplete));
 for (const problem of readAddress(values, location.search)) showNotice(problem, "warning");
 writeAddress(values);

@@ -190,15 +190,17 @@ export class Inference {
         this.#check(); // a lost device or a failed allocation is told beside the call that met it
         return result;
       } catch (error) {
-        if (!(error instanceof Cancelled)) await this.#loss();
-        throw this.failure ?? classified(error);
+        const known = classified(error);
+        if (known.name === "DeviceLost") this.failure ??= known;
+        else if (known.name !== "Cancelled" && known.name !== "OutOfMemory") await this.#loss();
+        throw this.failure ?? known;
       }
     });
   }
 
   /** A lost device may be told a moment after the call that it broke, whose own error then says little. */
   async #loss() {
-    if (this.device && !this.failure) await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, LOSS_MS))]);
+    if (this.device) await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, LOSS_MS))]);
   }
 
   #check() {

@@ -20,6 +20,7 @@ export function classified(error) {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof OutOfMemory || error instanceof DeviceLost || error instanceof Cancelled) return error;
   if (/out of memory|bad_alloc|failed to allocate|allocation failed|array length|OrtRun.*memory/i.test(message)) return new OutOfMemory(message);
-  if (/device.*lost|lost.*device|device is lost/i.test(message)) return new DeviceLost(message);
+  // Nothing of ours unmaps a buffer that is being read: the device went with it, which is told later where the GPU is busy.
+  if (/device.*lost|lost.*device|device is lost|unmapped before mapping/i.test(message)) return new DeviceLost(message);
   return error instanceof Error ? error : new Error(message);
 }
