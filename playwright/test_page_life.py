@@ -236,7 +236,6 @@ def test_ten_videos_leave_nothing_behind(driver: PageDriver, short_clip: Path, l
         held[number] = live | of_worker(driver.page, "held")
     assert held[2]["videoFrames"] == held[2]["frames"] == 0
     assert held[2]["tensors"] > 0 and held[2]["proxies"] > 0
-    print(held)
     assert held[CLIPS] == held[2], held
 
 

@@ -1,4 +1,4 @@
-"""Make the parity gate's fixtures: every case through the graphs' own PyTorch modules, in float32, and what they gave (autogaze_web.gate)."""
+"""Make the parity gate's fixtures: every case through the graphs' own PyTorch modules, in float32 (autogaze_web.gate)."""
 
 from __future__ import annotations
 
