@@ -56,7 +56,7 @@ def test_settings_that_make_no_sense(tiny_model: Path, video: Path, tmp_path: Pa
 )
 def test_usage(words: str) -> None:
     result = call(*words.split(" "))
-    assert (result.exit_code, result.stdout) == (2, "") and "Error: " in result.stderr
+    assert (result.exit_code, result.stdout) == (2, "") and "error: " in result.stderr.lower()
 
 
 def test_results_need_a_place(video: Path, checkpoint: Path, tmp_path: Path) -> None:
