@@ -41,7 +41,7 @@ check: setup web/node_modules/.ready ## formatting, lint and types
 	cd web && npm run --silent check
 
 test: check web ## every gate: check, then all tests, those in a browser too
-	$(BIN)/pytest
+	$(BIN)/python tests/run_all.py
 
 bench: setup ## the graphs on ONNX Runtime against PyTorch, in one run
 	$(BIN)/python tests/bench_native.py

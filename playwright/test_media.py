@@ -98,7 +98,8 @@ def test_no_frame_stays_open_however_a_stream_ends(ask: Ask, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["vp9_alternate_references.webm", "h264_b_frames.mp4", "av1.webm"])
 def test_a_slow_reader_holds_the_decoder_back(ask: Ask, name: str) -> None:
-    assert decoded(ask, name, slow=20)["most"] <= 6
+    """Two that are ready, three that are queued, the reader's, and what a decoder of several threads has in work."""
+    assert decoded(ask, name, slow=20)["most"] <= 8
 
 
 FAULT_CARDS = {  # by clip: kind, words of the sentence

@@ -45,7 +45,10 @@ def shortened(key: str, value: Any) -> Any:
 def check_traces(found: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Assert that two traces say the same: every id, flag and time exactly, predicted losses nearly."""
     assert found | {"frames": ()} == wanted | {"frames": ()}
-    assert [exact(frame) for frame in found["frames"]] == [exact(frame) for frame in wanted["frames"]]
+    pairs = zip(found["frames"], wanted["frames"], strict=False)
+    differing = [(exact(ours), exact(theirs)) for ours, theirs in pairs if exact(ours) != exact(theirs)]
+    assert not differing, f"{len(differing)} frames differ, the first: {differing[0][0]} for {differing[0][1]}"
+    assert len(found["frames"]) == len(wanted["frames"])
     assert losses(found) == pytest.approx(losses(wanted), rel=LOSS_TOLERANCE, abs=LOSS_TOLERANCE)
 
 
