@@ -21,7 +21,23 @@ const COPIED = `            dataByteLength = data.byteLength;
 const IN_PLACE = COPIED.replace("rawData = wasm2._malloc(dataByteLength);", "rawData = data.pointer ?? wasm2._malloc(dataByteLength);")
   .replace("allocs.push(rawData);", "if (data.pointer === undefined) { allocs.push(rawData);")
   .replace("rawData);\n          }", "rawData); }\n          }");
-const EXPORTED = "\nexport const wasmModule = () => getInstance();\n";
+const EXPORTED = `
+export const wasmModule = () => getInstance();
+export const replay = async ({ handler: { sessionId } }) => {
+  const wasm = getInstance(), [session, , outputs, binding] = activeSessions.get(sessionId), stack = wasm.stackSave();
+  try {
+    const place = wasm.stackAlloc(outputs.length * wasm.PTR_SIZE), at = (index) => place + index * wasm.PTR_SIZE;
+    outputs.forEach((_, index) => wasm.setValue(at(index), 0, "*"));
+    if (await wasm._OrtRunWithBinding(session, binding.handle, outputs.length, place, 0)) checkLastError("failed to play a recorded run");
+    outputs.forEach((_, index) => wasm._OrtReleaseTensor(Number(wasm.getValue(at(index), "*"))));
+  } finally {
+    wasm.stackRestore(stack);
+  }
+};
+`;
+const FORGOTTEN = `        wasm2.stackRestore(beforeRunStack);
+        if (true) {`;
+const KEPT = FORGOTTEN.replace("true", "!session[4]");
 
 /** @param {string} modules folder of the packages @returns {import("esbuild").Plugin} */
 export function ortInPlace(modules) {
@@ -32,8 +48,8 @@ export function ortInPlace(modules) {
       build.onResolve({ filter: /^onnxruntime-web\/webgpu$/ }, () => ({ path: file }));
       build.onLoad({ filter: /ort\.webgpu\.mjs$/ }, async () => {
         const source = await readFile(file, "utf8");
-        if (source.split(COPIED).length !== 2) throw new Error(`${FILE} is not the release that this build knows how to change`);
-        const changed = source.replace(COPIED, () => IN_PLACE).replace(/^\/\/# sourceMappingURL=.*$/m, "");
+        if (source.split(COPIED).length !== 2 || source.split(FORGOTTEN).length !== 2) throw new Error(`${FILE} is not the release that this build knows how to change`);
+        const changed = source.replace(COPIED, () => IN_PLACE).replace(FORGOTTEN, () => KEPT).replace(/^\/\/# sourceMappingURL=.*$/m, "");
         return { contents: changed + EXPORTED, loader: "js", resolveDir: path.dirname(file) };
       });
     },

@@ -38,11 +38,22 @@ export class GpuMemory {
 
   /** @param {"float32" | "int32" | "uint8"} dtype @param {number[]} dims @returns {Handle} */
   zeros(dtype, dims) {
-    const buffer = this.#buffer(padded(dims.reduce((size, dim) => size * dim, BYTES[dtype])));
+    const buffer = this.#buffer(padded(byteLength({ dtype, dims })));
     const encoder = this.device.createCommandEncoder();
     encoder.clearBuffer(buffer);
     this.device.queue.submit([encoder.finish()]);
     return this.#own(dtype, dims, buffer);
+  }
+
+  /** A tensor of whatever the buffer held. @param {"float32" | "int32" | "uint8"} dtype @param {number[]} dims @returns {Handle} */
+  fresh(dtype, dims) {
+    return this.#own(dtype, dims, this.#buffer(padded(byteLength({ dtype, dims }))));
+  }
+
+  /** Another handle of a tensor's buffer, which is released on its own. @param {Handle} handle @returns {Handle} */
+  share(handle) {
+    this.live += 1;
+    return { ...handle };
   }
 
   /** What ONNX Runtime gave. @param {Tensor} tensor @returns {Handle} */
@@ -57,7 +68,7 @@ export class GpuMemory {
 
   /** @param {Handle[]} handles */
   async read(handles) {
-    const sizes = handles.map(({ dtype, dims }) => dims.reduce((size, dim) => size * dim, BYTES[dtype]));
+    const sizes = handles.map(byteLength);
     const offsets = sizes.map((_, index) => sizes.slice(0, index).reduce((sum, size) => sum + padded(size), 0));
     const total = sizes.reduce((sum, size) => sum + padded(size), 0);
     const staging = this.#stagingOf(total);
@@ -78,6 +89,11 @@ export class GpuMemory {
     if (!buffer) return; // was released
     handle.buffer = null;
     this.live -= 1;
+    if (handle.home) {
+      handle.home.residents -= 1; // whose buffer it is
+      handle.home = null;
+      return;
+    }
     if (!handle.owned) handle.tensor.dispose();
     else if (buffer.size <= NEVER_POOLED && this.#kept + buffer.size <= KEPT_BYTES) {
       const waiting = this.#waiting.get(buffer.size);
@@ -124,6 +140,11 @@ export class GpuMemory {
     }
     return this.#staging;
   }
+}
+
+/** Bytes of a tensor. @param {Pick<Handle, "dtype" | "dims">} handle */
+export function byteLength({ dtype, dims }) {
+  return dims.reduce((size, dim) => size * dim, BYTES[dtype]);
 }
 
 /** ONNX Runtime copies buffers in steps of 16 bytes. @param {number} bytes */

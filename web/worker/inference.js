@@ -8,6 +8,7 @@
 import * as ort from "onnxruntime-web/webgpu";
 import { GpuMemory } from "./gpu_memory.js";
 import { HostMemory } from "./host_memory.js";
+import { Recordings } from "./recordings.js";
 import { Cancelled, classified } from "./trouble.js";
 
 /**
@@ -18,6 +19,7 @@ import { Cancelled, classified } from "./trouble.js";
  * @property {ort.Tensor} tensor what ONNX Runtime is fed
  * @property {GPUBuffer | null} buffer
  * @property {boolean} owned whether the buffer is ours (else ONNX Runtime's)
+ * @property {{residents: number} | null} [home] whose buffer it is, where it only lives there (recordings.js)
  */
 
 /** @typedef {{file: string, sha256: string, inputs: Record<string, {dtype: string, shape: (number | string)[]}>, outputs: string[], in_place: string[], weights: string[]}} GraphEntry */
@@ -94,14 +96,16 @@ export class Inference {
    * @param {(name: string) => Float32Array} weight a tensor of the checkpoint
    * @param {GPUDevice | null} device null: WASM
    * @param {boolean} strict whether a node that falls back to the CPU is an error, and the GPU's validation is on
+   * @param {boolean} recorded whether runs on the GPU may be recorded
    */
-  constructor(manifest, graphs, weight, device, strict = false) {
+  constructor(manifest, graphs, weight, device, strict = false, recorded = true) {
     this.manifest = manifest;
     this.graphs = graphs;
     this.weight = weight;
     this.device = device;
     this.strict = strict;
     this.memory = device ? new GpuMemory(device) : new HostMemory();
+    this.recordings = recorded && this.memory instanceof GpuMemory ? new Recordings(this.memory) : null;
     /** @type {Map<string, ort.InferenceSession>} in the order of their last use */
     this.sessions = new Map();
     /** @type {Map<string, number>} runs that the last loop took, by the graph it began with */
@@ -171,6 +175,7 @@ export class Inference {
   async close() {
     await exclusive(async () => {
       this.closed = true;
+      await this.recordings?.close(); // whose tensors may be other sessions'
       for (const session of this.sessions.values()) await session.release();
       this.sessions.clear();
       this.memory.close();
@@ -216,10 +221,16 @@ export class Inference {
   /** @param {string} graph @param {Record<string, Handle>} feeds */
   async #run(graph, feeds) {
     const entry = this.manifest.graphs[graph];
-    const session = await this.#session(graph, entry, feeds);
+    this.runs += 1;
+    const dims = this.device ? dimsByName(entry, feeds) : {};
+    const key = graph + JSON.stringify(dims);
+    if (this.recordings?.suits(graph, entry, feeds)) {
+      const played = await this.recordings.run(graph, entry, feeds, key, () => this.#create(graph, entry, dims, true));
+      if (played) return played;
+    }
+    const session = await this.#session(graph, entry, dims, key);
     /** @type {Record<string, Handle>} */
     const outputs = {};
-    this.runs += 1;
     if (!this.device) {
       const picture = this.picture;
       this.picture = null;
@@ -301,15 +312,13 @@ export class Inference {
     }
   }
 
-  /** @param {string} graph @param {GraphEntry} entry @param {Record<string, Handle>} feeds */
-  async #session(graph, entry, feeds) {
-    const dims = this.device ? dimsByName(entry, feeds) : {};
-    const key = graph + JSON.stringify(dims);
+  /** @param {string} graph @param {GraphEntry} entry @param {Record<string, number>} dims @param {string} key of graph and dims */
+  async #session(graph, entry, dims, key) {
     let session = this.sessions.get(key);
     if (session) {
       this.sessions.delete(key); // and in again, as the latest
     } else {
-      session = await ort.InferenceSession.create(/** @type {Uint8Array} */ (this.graphs.get(graph)), this.#options(entry, dims));
+      session = await this.#create(graph, entry, dims);
     }
     this.sessions.set(key, session);
     if (this.sessions.size > MOST_SESSIONS) {
@@ -320,8 +329,13 @@ export class Inference {
     return session;
   }
 
-  /** @param {GraphEntry} entry @param {Record<string, number>} dims @returns {ort.InferenceSession.SessionOptions} */
-  #options(entry, dims) {
+  /** @param {string} graph @param {GraphEntry} entry @param {Record<string, number>} dims @param {boolean} recorded */
+  #create(graph, entry, dims, recorded = false) {
+    return ort.InferenceSession.create(/** @type {Uint8Array} */ (this.graphs.get(graph)), this.#options(entry, dims, recorded));
+  }
+
+  /** @param {GraphEntry} entry @param {Record<string, number>} dims @param {boolean} recorded @returns {ort.InferenceSession.SessionOptions} */
+  #options(entry, dims, recorded) {
     const shared = {
       externalData: entry.weights.map((name) => ({ path: name, data: new Uint8Array(this.weight(name).buffer) })),
       logSeverityLevel: /** @type {3} */ (3),
@@ -338,6 +352,7 @@ export class Inference {
         }),
       ],
       freeDimensionOverrides: dims,
+      enableGraphCapture: recorded,
       preferredOutputLocation: Object.fromEntries(entry.outputs.map((name) => [name, "gpu-buffer"])),
       ...(this.strict ? { extra: { session: { disable_cpu_ep_fallback: "1" } } } : {}),
     };
