@@ -15,8 +15,8 @@ export class GpuMemory {
   #kept = 0;
   /** @type {Map<number, GPUBuffer[]>} by size */
   #waiting = new Map();
-  /** @type {GPUBuffer | null} for reading back; grows */
-  #staging = null;
+  /** @type {GPUBuffer[]} for reading back; several reads may be under way */
+  #staging = [];
 
   /** @param {GPUDevice} device */
   constructor(device) {
@@ -80,6 +80,7 @@ export class GpuMemory {
     await staging.mapAsync(1, 0, total); // GPUMapMode.READ
     const copy = staging.getMappedRange(0, total).slice(0);
     staging.unmap();
+    this.#staging.push(staging);
     return handles.map(({ dtype, dims }, index) => ({ dtype, dims, data: new Uint8Array(copy, offsets[index], sizes[index]) }));
   }
 
@@ -110,8 +111,8 @@ export class GpuMemory {
   close() {
     for (const buffers of this.#waiting.values()) for (const buffer of buffers) buffer.destroy();
     this.#waiting.clear();
-    this.#staging?.destroy();
-    this.#staging = null;
+    for (const buffer of this.#staging) buffer.destroy();
+    this.#staging = [];
   }
 
   /** @param {"float32" | "int32" | "uint8"} dtype @param {number[]} dims @param {GPUBuffer} buffer @returns {Handle} */
@@ -134,11 +135,10 @@ export class GpuMemory {
 
   /** @param {number} size */
   #stagingOf(size) {
-    if (!this.#staging || this.#staging.size < size) {
-      this.#staging?.destroy();
-      this.#staging = this.device.createBuffer({ size: Math.max(size, 1 << 16), usage: 0x1 | 0x8 }); // MAP_READ | COPY_DST
-    }
-    return this.#staging;
+    const known = this.#staging.pop();
+    if (known && known.size >= size) return known;
+    known?.destroy();
+    return this.device.createBuffer({ size: Math.max(size, 1 << 16), usage: 0x1 | 0x8 }); // MAP_READ | COPY_DST
   }
 }
 

@@ -26,7 +26,8 @@ import { Cancelled, classified } from "./trouble.js";
 /** @typedef {{graphs: Record<string, GraphEntry>}} Manifest */
 /** @typedef {{dtype: string, dims: number[], data: Uint8Array}} Numbers */
 
-const MOST_AHEAD = 8; // runs of a loop before its flags are read
+const MOST_AHEAD = 24; // runs of a loop before its flags are read
+const BEYOND = 2; // and where it goes on for longer than the last one did
 const MOST_SESSIONS = 96; // a session fixes its shapes and holds its own weights, so those not used for longest go
 
 /**
@@ -158,7 +159,7 @@ export class Inference {
    * @param {string} graph @param {Record<string, Handle>} feeds @returns {Promise<Record<string, Handle>>}
    */
   run(graph, feeds) {
-    return this.#guarded(() => this.#run(graph, feeds));
+    return this.#guarded(() => exclusive(() => this.#run(graph, feeds)));
   }
 
   /**
@@ -187,20 +188,18 @@ export class Inference {
    * @param {() => Promise<T>} work
    * @returns {Promise<T>}
    */
-  #guarded(work) {
-    return exclusive(async () => {
-      this.#check();
-      try {
-        const result = await work();
-        this.#check(); // a lost device or a failed allocation is told beside the call that met it
-        return result;
-      } catch (error) {
-        const known = classified(error);
-        if (known.name === "DeviceLost") this.failure ??= known;
-        else if (known.name !== "Cancelled" && known.name !== "OutOfMemory") await this.#loss();
-        throw this.failure ?? known;
-      }
-    });
+  async #guarded(work) {
+    this.#check();
+    try {
+      const result = await work();
+      this.#check(); // a lost device or a failed allocation is told beside the call that met it
+      return result;
+    } catch (error) {
+      const known = classified(error);
+      if (known.name === "DeviceLost") this.failure ??= known;
+      else if (known.name !== "Cancelled" && known.name !== "OutOfMemory") await this.#loss();
+      throw this.failure ?? known;
+    }
   }
 
   /** A lost device may be told a moment after the call that it broke, whose own error then says little. */
@@ -220,6 +219,7 @@ export class Inference {
 
   /** @param {string} graph @param {Record<string, Handle>} feeds */
   async #run(graph, feeds) {
+    this.#check(); // others had their turn meanwhile
     const entry = this.manifest.graphs[graph];
     this.runs += 1;
     const dims = this.device ? dimsByName(entry, feeds) : {};
@@ -255,9 +255,10 @@ export class Inference {
    */
   async #loop(first, then, feeds, state, collect, flag, limit) {
     const collected = [];
-    let ahead = this.device ? Math.min(this.#lasted.get(first) ?? 1, MOST_AHEAD) : 1;
+    const expected = Math.min(this.#lasted.get(first) ?? 1, MOST_AHEAD);
     try {
       while (collected.length < limit) {
+        const ahead = !this.device ? 1 : expected > collected.length ? expected - collected.length : BEYOND;
         if (this.cancelled) throw new Cancelled("stopped");
         const graphs = Array.from({ length: Math.min(ahead, limit - collected.length) }, (_, run) => (run + collected.length ? then : first));
         const { states, numbers } = await this.#several(graphs, feeds, state, [...collect, flag]);
@@ -267,7 +268,6 @@ export class Inference {
         state = states[end];
         collected.push(...numbers.slice(0, end + 1).map((run) => run.slice(0, collect.length)));
         if (stops >= 0) break;
-        ahead = 1;
       }
     } catch (error) {
       this.release(Object.values(state));
@@ -293,7 +293,8 @@ export class Inference {
     try {
       let current = state;
       for (const graph of graphs) {
-        const outputs = await this.#run(graph, { ...feeds, ...current });
+        const now = current;
+        const outputs = await exclusive(() => this.#run(graph, { ...feeds, ...now }));
         current = { ...current };
         states.push(current);
         for (const [name, handle] of Object.entries(outputs)) {

@@ -106,6 +106,7 @@ function answering(request, work) {
 async function exported(run, request, wish) {
   const from = current(run);
   if (!from) throw new Error("The video this belongs to is no longer open.");
+  if (from.stopped) await from.ended; // the frame it was at is still being done: one file would know of it, another not
   const abort = new AbortController();
   saving.set(request, abort);
   try {
