@@ -69,8 +69,8 @@ def with_pytorch(network: AutoGaze, model: Model) -> None:
     gazer = Gazer(runtime, model.checkpoint, SETTINGS)
     tiles = []
     for frame in upstream.frames():
-        feeds = gazer.begin(frame.shape[1], frame.shape[0])
-        tiles.append(runtime.run_now("prepare", {"frame": torch.from_numpy(frame), **feeds})["tiles"])
+        size = gazer.begin(frame.shape[1], frame.shape[0])
+        tiles.append(runtime.run_now("prepare", {"frame": torch.from_numpy(frame), **size.feeds})["tiles"])
     budgets, requirement = SETTINGS.stop_rule(model.checkpoint.config)
     network.generate(torch.stack(tiles, dim=1), budgets, requirement)
 

@@ -17,6 +17,7 @@ class Strict:
 
     def __init__(self, model: Model, fail_at: int | None = None) -> None:
         self.runtime, self.live, self.runs, self.fail_at = NativeRuntime(model), dict[int, Any](), 0, fail_at
+        self.limits = self.runtime.limits
 
     backend = "strict"
 

@@ -77,6 +77,7 @@ class Faulty:
 
     def __init__(self, runtime: Runtime, graphs: Sequence[str], feed: str, change: Callable[[HostTensor], HostTensor]) -> None:
         self.runtime, self.graphs, self.feed, self.change = runtime, graphs, feed, change
+        self.limits = runtime.limits
 
     backend = "faulty"
 

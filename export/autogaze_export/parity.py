@@ -24,7 +24,7 @@ from autogaze_web.decode import FrameGaze
 from autogaze_web.model_folder import Model, read_model
 from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintSettings
 from autogaze_web.pipeline import Gazer, Painter, SourceFrame
-from autogaze_web.runtime import HostTensor, Loop, Runtime, Tensor, step_by_step
+from autogaze_web.runtime import HostTensor, Limits, Loop, Runtime, Tensor, step_by_step
 from autogaze_web.runtimes.native import NativeRuntime
 from autogaze_web.settings import GazeSettings
 
@@ -71,6 +71,10 @@ class SideBySide:
     @property
     def backend(self) -> str:
         return f"{self.reference.backend} beside {self.candidate.backend}"
+
+    @property
+    def limits(self) -> Limits:
+        return self.reference.limits
 
     def upload(self, tensor: HostTensor) -> Tensor:
         return self.reference.upload(tensor)
@@ -206,8 +210,8 @@ async def prepared(runtime: TorchRuntime, model: Model, settings: GazeSettings, 
     gazer = Gazer(runtime, model.checkpoint, settings)
     found = []
     for frame in clip:
-        feeds = gazer.begin(frame.shape[1], frame.shape[0])
-        outputs = await runtime.run(gazer.prepare_graph, {"frame": frame.to(runtime.network.device), **feeds})
+        size = gazer.begin(frame.shape[1], frame.shape[0])
+        outputs = await runtime.run(size.prepare_graph, {"frame": frame.to(runtime.network.device), **size.feeds})
         found.append(cast(torch.Tensor, outputs["tiles"]))
     return found
 

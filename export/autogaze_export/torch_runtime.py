@@ -11,7 +11,7 @@ import torch
 
 from autogaze_export.graphs.specs import GraphSpec, graph_specs
 from autogaze_export.model import AutoGaze
-from autogaze_web.runtime import TYPECODES, HostTensor, Loop, Tensor, step_by_step
+from autogaze_web.runtime import DEFAULT_LIMITS, TYPECODES, HostTensor, Limits, Loop, Tensor, step_by_step
 
 
 class TorchRuntime:
@@ -25,6 +25,10 @@ class TorchRuntime:
     @property
     def backend(self) -> str:
         return f"torch {torch.__version__} {self.network.device}"
+
+    @property
+    def limits(self) -> Limits:
+        return DEFAULT_LIMITS
 
     def upload(self, tensor: HostTensor) -> Tensor:
         data = torch.frombuffer(bytearray(tensor.data), dtype=getattr(torch, tensor.dtype))

@@ -7,6 +7,7 @@ which adds the waiting, so that its sum is more than the first pass' time.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 
@@ -15,8 +16,8 @@ from autogaze_web.colour import Colours, Picture
 from autogaze_web.gate.cases import Clip
 from autogaze_web.gate.play import pictures
 from autogaze_web.paint import PaintSettings
-from autogaze_web.pipeline import Gazer, Painter
-from autogaze_web.runtime import HostTensor, Loop, Runtime, Tensor
+from autogaze_web.pipeline import Gazer, Painter, SourceFrame, gazed
+from autogaze_web.runtime import HostTensor, Limits, Loop, Runtime, Tensor
 from autogaze_web.settings import GazeSettings
 
 Sync = Callable[[], Awaitable[None]]  # returns when the device has done all it was given
@@ -42,8 +43,6 @@ class LaneTimes:
     tiles: int
     frames: int
     seconds: float = 0.0  # end to end
-    gaze_seconds: float = 0.0
-    paint_seconds: float = 0.0
     blocks: float = 0.0  # runs of step a frame, in tile batches
     tokens: float = 0.0  # valid, a tile
     stages: dict[str, float] = field(default_factory=dict)  # by graph, waiting after each
@@ -62,6 +61,10 @@ class Timed:
     @property
     def backend(self) -> str:
         return self.runtime.backend
+
+    @property
+    def limits(self) -> Limits:
+        return self.runtime.limits
 
     def upload(self, tensor: HostTensor) -> Tensor:
         return self.runtime.upload(tensor)
@@ -120,36 +123,35 @@ async def bench(lane: BenchLane, runtime: Runtime, checkpoint: Checkpoint, clip:
 async def one_pass(
     lane: BenchLane, runtime: Runtime, checkpoint: Checkpoint, frames: Sequence[bytes], sync: Sync, times: LaneTimes, warm: bool = True
 ) -> None:
-    """Run times.frames frames; before them, where warm, a window that is not counted."""
+    """Run times.frames frames as the page does; before them, where warm, a window that is not counted."""
     gazer, painter = Gazer(runtime, checkpoint, lane.gaze), Painter(runtime, checkpoint.config.layout, PaintSettings())
     colours = Colours(runtime)
     uncounted = gazer.frames if warm else 0
     begin = start = perf_counter()
     tokens = 0
-    try:
+
+    async def coloured() -> AsyncGenerator[SourceFrame, None]:
         async for picture in endless(lane, frames, runtime, uncounted + times.frames):
-            if picture.index == uncounted:
-                await sync()
-                start = perf_counter()
-            frame = await colours.frame(picture)
-            try:
-                before = perf_counter()
-                gaze = await gazer.gaze(frame)
-                between = perf_counter()
-                assert gazer.tiling is not None
-                times.tiles = gazer.tiling.tiles
-                if lane.paint:
-                    panels = await painter.paint(frame, gazer.tiling, gaze)
-                    runtime.release([panels.mask, panels.output])
-            finally:
-                runtime.release([frame.pixels])
-            if picture.index == 0:
-                await sync()
-                times.first_frame_s = perf_counter() - begin
-            if picture.index >= uncounted:
-                times.gaze_seconds += (between - before) / times.frames
-                times.paint_seconds += (perf_counter() - between) / times.frames
-                tokens += sum(len(gaze.cells(tile)) for tile in range(times.tiles))
+            yield await colours.frame(picture)
+
+    try:
+        async with aclosing(gazed(coloured(), gazer)) as items:
+            async for item in items:
+                frame, tiling = item.frame, item.seen.size.tiling
+                try:
+                    if lane.paint:
+                        panels = await painter.paint(frame, tiling, item.gaze)
+                        runtime.release([panels.mask, panels.output])
+                finally:
+                    runtime.release([frame.pixels])
+                if frame.index == 0:
+                    await sync()
+                    times.first_frame_s = perf_counter() - begin
+                if frame.index == uncounted - 1:
+                    start = perf_counter()
+                if frame.index >= uncounted:
+                    times.tiles = tiling.tiles
+                    tokens += sum(len(item.gaze.cells(tile)) for tile in range(times.tiles))
         await sync()
         times.seconds = (perf_counter() - start) / times.frames
         times.tokens = tokens / times.frames / max(times.tiles, 1)

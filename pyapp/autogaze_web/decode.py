@@ -12,26 +12,29 @@ from typing import NamedTuple
 
 from autogaze_web.config import ModelConfig
 from autogaze_web.rotary import rotary_tables
-from autogaze_web.runtime import HostTensor, Runtime, Tensor, floats, ints
+from autogaze_web.runtime import HostTensor, Limits, Runtime, Tensor, floats, ints
 
 NEVER = -3e38  # a task loss that no prediction is at or below; finite, because shaders may take infinities for impossible
 CAPACITY_STEP = 256  # slots by which the caches grow; attention costs what the capacity is, and growing copies the caches
-BATCH_BYTES = 2 << 30
 POSITIONS_STEP = 2048  # rows by which the tables of angles grow
 COLLECTED = ("block_ids", "block_valid", "probs", "task_loss")
 BETWEEN_FRAMES = ("past", "block_ids", "block_valid", "key_valid", "count", "slot")  # of the state; the rest belongs to a frame
 
 
-def tile_batch(config: ModelConfig, budgets: Sequence[int], tiles: int) -> int:
-    """Tiles to decode together so that caches and attention stay within BATCH_BYTES; ids do not depend on it.
+def tile_batch(config: ModelConfig, budgets: Sequence[int], tiles: int, limits: Limits) -> int:
+    """Tiles to decode together so that caches and attention stay within the limits; ids do not depend on it.
 
     budgets: of the frames of a window. At most two capacities of caches are held (while they grow), and three times a first block's
-    scores.
+    scores, which a device that takes whole windows never has as a whole (its attention goes piece by piece); its caches are counted as
+    frames that stop early fill them.
     """
-    slots = sum(config.connector_tokens + -(budget // -config.slots) * config.slots for budget in budgets)
-    caches = 2 * 2 * config.layers * config.heads * config.head_dim
-    scores = 3 * config.heads * (config.connector_tokens + config.slots)
-    return max(1, min(tiles, BATCH_BYTES // (4 * slots * (caches + scores))))
+    blocks = [-(budget // -config.slots) for budget in budgets]
+    most = sum(config.connector_tokens + count * config.slots for count in blocks)
+    mostly = len(budgets) * (config.connector_tokens + config.slots)
+    width = config.heads * config.head_dim
+    scores = 0 if limits.whole_windows else 3 * config.heads * (config.connector_tokens + config.slots)
+    each = 4 * (mostly if limits.whole_windows else most) * (2 * 2 * config.layers * width + scores)
+    return max(1, min(tiles, limits.memory // each, limits.tensor // (4 * width * most)))
 
 
 class FrameGaze(NamedTuple):
@@ -61,37 +64,35 @@ class Shared:
     capacity_step: int = CAPACITY_STEP
 
     def __post_init__(self) -> None:
-        self.capacity = self.positions = 0
+        self.positions = 0
         self.tables: dict[str, Tensor] = {}
+        self.slot_indices: dict[int, Tensor] = {}  # by capacity: batches that run at the same time may have reached different ones
+        self.outgrown: list[Tensor] = []  # which a run may still be using
 
     def reach(self, capacity: int) -> dict[str, Tensor]:
         """cos, sin and slot_index for a capacity."""
-        if self.capacity != capacity:
-            self._replace({"slot_index": floats(range(capacity))})
-            self.capacity = capacity
+        if capacity not in self.slot_indices:
+            self.slot_indices[capacity] = self.runtime.upload(floats(range(capacity)))
         if self.positions <= capacity:  # no more tokens than slots, so no position past the capacity
             self.positions = (capacity // POSITIONS_STEP + 1) * POSITIONS_STEP
+            self.outgrown += self.tables.values()
             cos, sin = rotary_tables(self.config, self.positions)
-            self._replace({"cos": cos, "sin": sin})
-        return self.tables
+            self.tables = {"cos": self.runtime.upload(cos), "sin": self.runtime.upload(sin)}
+        return self.tables | {"slot_index": self.slot_indices[capacity]}
 
     def release(self) -> None:
         """Give back every tensor."""
-        self.runtime.release(list(self.tables.values()))
+        self.runtime.release([*self.tables.values(), *self.slot_indices.values(), *self.outgrown])
         self.__post_init__()
-
-    def _replace(self, tables: dict[str, HostTensor]) -> None:
-        self.runtime.release([self.tables[name] for name in tables if name in self.tables])
-        self.tables |= {name: self.runtime.upload(tensor) for name, tensor in tables.items()}
 
 
 class TileDecoder:
     """Decodes a batch of tiles frame after frame; rows run in lock-step."""
 
-    def __init__(self, shared: Shared, first_tile: int, tiles: int, window: str, frames: int, threshold: float | None) -> None:
-        """Tiles first_tile … first_tile + tiles - 1 of a frame; `window` as settings.WINDOWS, of `frames` frames."""
+    def __init__(self, shared: Shared, first_tile: int, tiles: int, frames: int, threshold: float | None) -> None:
+        """Tiles first_tile … first_tile + tiles - 1 of a frame, in windows of `frames` frames."""
         self.shared, self.runtime, self.config = shared, shared.runtime, shared.config
-        self.batch, self.window, self.frames = tiles, window, frames
+        self.batch, self.frames = tiles, frames
         self.tile_index = self.runtime.upload(ints(range(first_tile, first_tile + tiles)))
         self.threshold = self.runtime.upload(floats([NEVER if threshold is None else threshold]))
         self.capacity = 0
@@ -101,12 +102,18 @@ class TileDecoder:
         self.stopped = False  # whether all its rows have
         self.frame_slots: deque[int] = deque()  # of each frame that is still a key: what dropping it frees
 
-    def start_window(self) -> None:
-        """Forget every frame."""
+    async def see(self, tiles: Tensor, first: bool) -> Tensor:
+        """The next frame's vision tokens, to be given to `gaze`, which may still be at the frame before; `first`: of a window.
+
+        tiles float32 [all tiles, 3, tile, tile] -> float32 [tiles of this batch, vision tokens, hidden]; released by who takes it.
+        """
         c = self.config
-        side = c.input_size // c.patch
-        self._replace({"past": self.runtime.zeros("float32", (self.batch, c.vision_hidden, c.trunk_temporal_kernel - 1, side, side))})
-        self._forget_keys()
+        if first:
+            side = c.input_size // c.patch
+            self._replace({"past": self.runtime.zeros("float32", (self.batch, c.vision_hidden, c.trunk_temporal_kernel - 1, side, side))})
+        encoded = await self.runtime.run("encode", {"tiles": tiles, "tile_index": self.tile_index, "past": self.state["past"]})
+        self._replace({"past": encoded["next.past"]})
+        return encoded["vision"]
 
     def _forget_keys(self) -> None:
         """Forget what the decoder has seen. The caches keep their buffers: what is not valid is not seen."""
@@ -124,23 +131,18 @@ class TileDecoder:
             }
         )
 
-    async def gaze(self, tiles: Tensor, budget: int) -> FrameGaze:
-        """Look at the next frame: tiles float32 [all tiles, 3, tile, tile]; at most `budget` tokens a tile. close_frame must follow."""
-        if not self.state or (self.window == "chunk16" and len(self.frame_slots) == self.frames):
-            self.start_window()
+    async def gaze(self, vision: Tensor, budget: int, first: bool) -> FrameGaze:
+        """Look at the next frame by its vision tokens; at most `budget` tokens a tile; `first`: of a window. close_frame must follow."""
+        if first:
+            self._forget_keys()
         if len(self.frame_slots) == self.frames:
             await self._drop_oldest_frame()
         c = self.config
         blocks = -(budget // -c.slots)
         await self._reserve(c.slots + c.connector_tokens)
-        encoded = await self.runtime.run("encode", {"tiles": tiles, "tile_index": self.tile_index, "past": self.state["past"]})
-        self._replace({"past": encoded["next.past"]})
         self.used += c.slots + c.connector_tokens
         self.state["remaining"] = self.runtime.upload(ints([budget]))
-        try:
-            collected = await self._loop("step_first", {"vision": encoded["vision"]}, blocks)
-        finally:
-            self.runtime.release([encoded["vision"]])
+        collected = await self._loop("step_first", {"vision": vision}, blocks)
         # Capacity is made for what a frame mostly needs; a longer one goes on after the caches have grown.
         while len(collected) < blocks and not self.stopped:
             await self._reserve(c.slots)
@@ -192,7 +194,7 @@ class TileDecoder:
         if needed <= self.capacity:
             return
         step = self.shared.capacity_step
-        capacity = -(needed // -step) * step
+        capacity = -(self._wanted(needed) // -step) * step
         zeros = self._zeros(capacity - self.capacity)
         if self.capacity:
             more = {"more_valid": zeros["key_valid"], "more_keys": zeros["key_0"], "more_values": zeros["value_0"]}
@@ -203,6 +205,15 @@ class TileDecoder:
             zeros = {name.removeprefix("next."): tensor for name, tensor in grown.items()}
         self._replace(zeros)
         self.capacity = capacity
+
+    def _wanted(self, needed: int) -> int:
+        """Slots to make where so many are needed now."""
+        if not self.runtime.limits.whole_windows:
+            return needed
+        if not self.capacity:
+            return max(needed, self.frames * (self.config.slots + self.config.connector_tokens))
+        done = len(self.frame_slots)  # frames, of which `needed` is what they and the open one take
+        return needed + (self.frames - done - 1) * needed // (done + 1)
 
     def _zeros(self, slots: int) -> dict[str, Tensor]:
         """key_valid and caches of so many slots; to grow by them, one layer's serve all."""

@@ -171,7 +171,7 @@ class Take:
         versions = {"python": platform.python_version(), **given["versions"]}
         record = RunRecord(
             *(str(info.name), float(info.fps), model.model.name, checkpoint.sha256, checkpoint.config),
-            *(*gaze_and_paint, runtime.backend, versions),
+            *(*gaze_and_paint, runtime.backend, versions, runtime.limits),
         )
         assert record.layout
         log, trace = (JsStore(store) for store in stores)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from array import array
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, TypeVar, cast
 
+from autogaze_web.ahead import ahead
 from autogaze_web.checkpoint import Checkpoint
 from autogaze_web.decode import FrameGaze, Shared, TileDecoder, tile_batch
 from autogaze_web.errors import VideoError
@@ -18,6 +22,8 @@ from autogaze_web.runtime import HostTensor, Runtime, Tensor, floats
 from autogaze_web.settings import GazeSettings, check_paint
 from autogaze_web.target import target_tiling
 from autogaze_web.tiles import Tiling, plan_tiles, prepare_feeds
+
+Result = TypeVar("Result")
 
 WIDEST = 11_008  # pixels: the squared error of a row of three channels fits 32 bits
 
@@ -33,6 +39,38 @@ class SourceFrame:
     pixels: Tensor  # uint8 [height, width, 3 or 4]; released by whoever made it
 
 
+@dataclass
+class Size:
+    """What frames of one size need: how they are cut, and who decodes their tiles."""
+
+    tiling: Tiling
+    feeds: dict[str, Tensor]  # of `prepare_graph`, besides the frame
+    decoders: list[TileDecoder]
+    seen: int = 0  # frames
+
+    @property
+    def prepare_graph(self) -> str:
+        """The graph that cuts frames of this size into tiles."""
+        return "prepare_tiled" if self.tiling.mode == "tiled" else "prepare"
+
+    def release(self, runtime: Runtime) -> None:
+        """Give back every tensor."""
+        for decoder in self.decoders:
+            decoder.release()
+        runtime.release(list(self.feeds.values()))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A frame that is prepared and encoded, and not yet looked at."""
+
+    size: Size
+    window: int  # its number
+    first: bool  # of its window
+    budget: int
+    visions: list[Tensor]  # one a decoder
+
+
 class Gazer:
     """Looks at frames one after the other. A change of size starts again, with a new tiling and a new window."""
 
@@ -41,61 +79,96 @@ class Gazer:
         self.frames = settings.frames_each_window(self.config)
         self.budgets, self.threshold = settings.stop_rule(self.config)
         self.shared = Shared(runtime, self.config)
-        self.tiling: Tiling | None = None
-        self.feeds: dict[str, Tensor] = {}
-        self.decoders: list[TileDecoder] = []
-        self.seen = 0  # frames of this size
-        self.window = -1  # number of the current window; rolling has one a size
+        self.sizes: list[Size] = []  # two, while the last frame of the first is looked at
+        self.windows = 0  # that have begun; rolling has one a size
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """Of the frames that are seen now."""
+        return self.sizes[-1].tiling if self.sizes else None
+
+    @property
+    def window(self) -> int:
+        """The number of the window that is seen now."""
+        return self.windows - 1
 
     async def gaze(self, frame: SourceFrame) -> FrameGaze:
         """The gaze of all tiles of the next frame, row-major over tiles."""
-        feeds = self.begin(frame.width, frame.height)
-        if self.seen == 0 or (self.settings.window == "chunk16" and self.seen % self.frames == 0):
-            self.window += 1
-        tiles = (await self.runtime.run(self.prepare_graph, {"frame": frame.pixels, **feeds}))["tiles"]
-        budget = self.budgets[self.seen % self.frames]
+        return await self.choose(await self.see(frame))
+
+    async def see(self, frame: SourceFrame) -> Seen:
+        """Prepare and encode the next frame, for `choose` or `overlook`; the frame before may still be being looked at."""
+        size = self.begin(frame.width, frame.height)
+        first = size.seen == 0 or (self.settings.window == "chunk16" and size.seen % self.frames == 0)
+        tiles = (await self.runtime.run(size.prepare_graph, {"frame": frame.pixels, **size.feeds}))["tiles"]
+        visions: list[Tensor] = []
         try:
-            parts = [await decoder.gaze(tiles, budget) for decoder in self.decoders]
-            for decoder in self.decoders:
-                await decoder.close_frame(max(other.blocks for other in self.decoders))
+            for decoder in size.decoders:
+                visions.append(await decoder.see(tiles, first))  # noqa: PERF401 -- those of before are released when one fails
+        except BaseException:
+            self.runtime.release(visions)
+            raise
         finally:
             self.runtime.release([tiles])
-        self.seen += 1
+        self.windows += first
+        size.seen += 1
+        return Seen(size, self.windows - 1, first, self.budgets[(size.seen - 1) % self.frames], visions)
+
+    async def choose(self, seen: Seen) -> FrameGaze:
+        """Look at a frame that was seen, in the order in which they were."""
+        while self.sizes[0] is not seen.size:
+            self.sizes.pop(0).release(self.runtime)
+        decoders = seen.size.decoders
+        try:
+            gazing = (decoder.gaze(vision, seen.budget, seen.first) for decoder, vision in zip(decoders, seen.visions, strict=True))
+            parts = await all_of(gazing)
+            for decoder in decoders:
+                await decoder.close_frame(max(other.blocks for other in decoders))
+        finally:
+            self.overlook(seen)
         return join_tiles(parts, self.config.eos_token)
 
-    def begin(self, width: int, height: int) -> dict[str, Tensor]:
-        """Be ready for frames of a size; -> what `prepare_graph` takes besides the frame."""
-        if self.tiling is None or (width, height) != (self.tiling.width, self.tiling.height):
-            self._start(width, height)
-        return self.feeds
+    def overlook(self, seen: Seen) -> None:
+        """Give a frame back that will not be looked at; none can be after it."""
+        self.runtime.release(seen.visions)
 
-    @property
-    def prepare_graph(self) -> str:
-        """The graph that cuts frames of this size into tiles."""
-        return "prepare_tiled" if self.tiling is not None and self.tiling.mode == "tiled" else "prepare"
+    def begin(self, width: int, height: int) -> Size:
+        """Be ready for frames of a size."""
+        if not self.sizes or (width, height) != (self.sizes[-1].tiling.width, self.sizes[-1].tiling.height):
+            self.sizes.append(self._start(width, height))
+        return self.sizes[-1]
 
     def release(self) -> None:
         """Give back every tensor."""
-        for decoder in self.decoders:
-            decoder.release()
+        for size in self.sizes:
+            size.release(self.runtime)
         self.shared.release()
-        self.runtime.release(list(self.feeds.values()))
-        self.decoders, self.feeds, self.tiling = [], {}, None
+        self.sizes = []
 
-    def _start(self, width: int, height: int) -> None:
-        self.release()
+    def _start(self, width: int, height: int) -> Size:
         if self.settings.target_scales is not None:
-            self.tiling = target_tiling(self.settings, width, height, self.config)
+            tiling = target_tiling(self.settings, width, height, self.config)
         else:
-            self.tiling = plan_tiles(self.settings.mode, width, height, self.config)
-        feeds = prepare_feeds(self.tiling, self.config, self.checkpoint.preprocessor)
-        self.feeds = {name: self.runtime.upload(tensor) for name, tensor in feeds.items()}
-        batch = self.settings.tile_batch or tile_batch(self.config, self.budgets, self.tiling.tiles)
-        self.decoders = [
-            TileDecoder(self.shared, first, min(batch, self.tiling.tiles - first), self.settings.window, self.frames, self.threshold)
-            for first in range(0, self.tiling.tiles, batch)
+            tiling = plan_tiles(self.settings.mode, width, height, self.config)
+        feeds = prepare_feeds(tiling, self.config, self.checkpoint.preprocessor)
+        batch = self.settings.tile_batch or tile_batch(self.config, self.budgets, tiling.tiles, self.runtime.limits)
+        decoders = [
+            TileDecoder(self.shared, first, min(batch, tiling.tiles - first), self.frames, self.threshold)
+            for first in range(0, tiling.tiles, batch)
         ]
-        self.seen = 0
+        return Size(tiling, {name: self.runtime.upload(tensor) for name, tensor in feeds.items()}, decoders)
+
+
+async def all_of(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """The results of work done side by side; all of it has ended when one fails."""
+    work = list(work)
+    if len(work) == 1:
+        return [await work[0]]
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return cast(list[Result], results)
 
 
 def join_tiles(parts: Iterable[FrameGaze], end_token: int) -> FrameGaze:
@@ -203,6 +276,57 @@ async def render(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer, painte
             assert gazer.tiling is not None
             panels = await painter.paint(frame, gazer.tiling, gaze)
             yield FrameResult(frame, gazer.window, gazer.tiling, gaze, panels, tokens_by_scale(gaze, painter.layout))
+
+
+@dataclass(frozen=True)
+class Gazed:
+    """A frame that was looked at, and the seconds that it took to decode and encode it, and to choose."""
+
+    frame: SourceFrame  # its pixels are released by who takes it
+    seen: Seen
+    gaze: FrameGaze
+    decode_s: float
+    gaze_s: float
+
+
+async def gazed(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer) -> AsyncGenerator[Gazed, None]:
+    """Look at every frame. While one is used the next is looked at, and the one after decoded and encoded: a device always has work.
+
+    Takes over the pixels of `frames`, and closes it at the end, also at an early one: whoever stops must aclose this generator.
+    """
+    release = gazer.runtime.release
+    async with aclosing(ahead(_chosen(frames, gazer), lambda item: release([item.frame.pixels]))) as items:
+        async for item in items:
+            yield item
+
+
+async def _chosen(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer) -> AsyncGenerator[Gazed, None]:
+    def discard(item: tuple[SourceFrame, Seen, float]) -> None:
+        gazer.overlook(item[1])
+        gazer.runtime.release([item[0].pixels])
+
+    async with aclosing(ahead(_seen(frames, gazer), discard)) as items:
+        async for frame, seen, decode_s in items:
+            begin = perf_counter()
+            try:
+                gaze = await gazer.choose(seen)
+            except BaseException:
+                gazer.runtime.release([frame.pixels])
+                raise
+            yield Gazed(frame, seen, gaze, decode_s, perf_counter() - begin)
+
+
+async def _seen(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer) -> AsyncGenerator[tuple[SourceFrame, Seen, float], None]:
+    begin = perf_counter()
+    async with aclosing(frames):
+        async for frame in frames:
+            try:
+                seen = await gazer.see(frame)
+            except BaseException:
+                gazer.runtime.release([frame.pixels])
+                raise
+            yield frame, seen, perf_counter() - begin
+            begin = perf_counter()
 
 
 def tokens_by_scale(gaze: FrameGaze, layout: Layout) -> list[int]:

@@ -12,6 +12,7 @@ from autogaze_web.decode import FrameGaze, tile_batch
 from autogaze_web.layout import Layout
 from autogaze_web.metrics import RunNumbers
 from autogaze_web.paint import PaintSettings, scale_colours
+from autogaze_web.runtime import DEFAULT_LIMITS, Limits
 from autogaze_web.settings import GazeSettings
 from autogaze_web.target import target_layout, to_target
 from autogaze_web.tiles import Tiling
@@ -32,6 +33,7 @@ class RunRecord:
     paint: PaintSettings
     backend: str
     versions: Mapping[str, str]
+    limits: Limits = DEFAULT_LIMITS  # of what computes
 
     @property
     def layout(self) -> Layout:
@@ -54,7 +56,7 @@ class RunRecord:
     def tile_batch(self, tiling: Tiling) -> int:
         """Tiles decoded together."""
         budgets, _ = self.gaze.stop_rule(self.config)
-        return min(self.gaze.tile_batch or tile_batch(self.config, budgets, tiling.tiles), tiling.tiles)
+        return min(self.gaze.tile_batch or tile_batch(self.config, budgets, tiling.tiles, self.limits), tiling.tiles)
 
     def trace_head(self, tiling: Tiling) -> dict[str, object]:
         """What a trace says before its frames; tiling: of the first frame."""

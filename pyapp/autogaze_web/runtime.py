@@ -40,6 +40,18 @@ def ints(values: Sequence[int], shape: tuple[int, ...] | None = None) -> HostTen
     return HostTensor(array("i", values), "int32", shape or (len(values),))
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a runtime is best given."""
+
+    memory: int = 2 << 30  # bytes for a batch of tiles
+    tensor: int = 1 << 62  # bytes of a tensor, at most
+    whole_windows: bool = False  # caches for a whole window at once: where every capacity costs a session, and spare slots hardly anything
+
+
+DEFAULT_LIMITS = Limits()
+
+
 class Tensor(Protocol):
     """A handle of the runtime: an OrtValue, a GPU buffer, a typed array. Nothing here is to be used."""
 
@@ -53,11 +65,15 @@ class Loop:
 
 
 class Runtime(Protocol):
-    """Runs graphs by name. Runs and reads are awaited; there is never more than one at a time."""
+    """Runs graphs by name. Runs and reads are awaited; several may be asked for at once, and runs are done one at a time."""
 
     @property
     def backend(self) -> str:
         """What computes, for a person: "onnxruntime 1.30 cpu"."""
+
+    @property
+    def limits(self) -> Limits:
+        """How tiles are best batched, and caches made."""
 
     def upload(self, tensor: HostTensor) -> Tensor:
         """A tensor of the runtime with these numbers."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
@@ -20,7 +20,7 @@ from autogaze_web.errors import SettingsError
 from autogaze_web.gaze_log import GazeLog, Store
 from autogaze_web.metrics import RunNumbers
 from autogaze_web.paint import PaintSettings
-from autogaze_web.pipeline import Gazer, SourceFrame
+from autogaze_web.pipeline import Gazed, Gazer, SourceFrame, gazed
 from autogaze_web.record import RunRecord, json_text
 from autogaze_web.replay import Painted, Reel, Replay, Source
 from autogaze_web.runtime import HostTensor, Runtime, Tensor
@@ -71,7 +71,6 @@ class Studio:
         self.stops = 0  # how often a person stopped the work
         self.window_start = 0  # first frame of the window that is open
         self.painted = 0  # frames painted with the settings of now
-        self.decode_s = self.gaze_s = 0.0  # of the frame that was gazed last
         self.seconds = dict.fromkeys(("decode", "gaze", "paint"), 0.0)
         self.painting = asyncio.Lock()
         self.showing = asyncio.Lock()
@@ -98,7 +97,7 @@ class Studio:
         gazer, colours = Gazer(self.runtime, self.checkpoint, self.record.gaze), Colours(self.runtime)
         start = self.window_start
         if start < len(self.log):
-            gazer.window = (await self.log.record(start)).window - 1
+            gazer.windows = (await self.log.record(start)).window
         try:
             await self._gaze(gazer, colours, start)
         finally:
@@ -107,38 +106,34 @@ class Studio:
         await self._catch_up()
 
     async def _gaze(self, gazer: Gazer, colours: Colours, start: int) -> None:
-        begin = perf_counter()
-        async with aclosing(self.source.pictures(start)) as pictures:
-            async for picture in pictures:
-                frame = await colours.frame(picture)
-                self.decode_s, begin = perf_counter() - begin, perf_counter()
-                try:
-                    await self._look(gazer, frame)
-                except BaseException:
-                    self.runtime.release([frame.pixels])
-                    raise
-                self.gaze_s = perf_counter() - begin
-                await self._paint_if_next(frame)
+        async with aclosing(gazed(self._frames(colours, start), gazer)) as items:
+            async for item in items:
+                self._note(item)
+                await self._paint_if_next(item)
                 if self.stopped:
                     return
-                begin = perf_counter()
 
-    async def _look(self, gazer: Gazer, frame: SourceFrame) -> None:
-        window = gazer.window
-        gaze = await gazer.gaze(frame)
-        assert gazer.tiling is not None
-        if gazer.window != window:
+    async def _frames(self, colours: Colours, start: int) -> AsyncGenerator[SourceFrame, None]:
+        async with aclosing(self.source.pictures(start)) as pictures:
+            async for picture in pictures:
+                yield await colours.frame(picture)
+
+    def _note(self, item: Gazed) -> None:
+        frame, seen = item.frame, item.seen
+        if seen.first:
             self.window_start = frame.index
         if frame.index < len(self.log):
             return  # gazed before the device was lost: only the model's memory is made again
-        told = self.record.tiling(gazer.tiling)
+        tiling = seen.size.tiling
+        told = self.record.tiling(tiling)
         if self.trace is None:
             self.trace = TraceFrames(self.trace_text, told)
-        self.trace.add(frame.index, frame.time_s, gazer.window, self.record.told(gaze, gazer.tiling), told)
-        self.log.add(frame.time_s, gazer.window, gazer.tiling, gaze)
+        self.trace.add(frame.index, frame.time_s, seen.window, self.record.told(item.gaze, tiling), told)
+        self.log.add(frame.time_s, seen.window, tiling, item.gaze)
 
-    async def _paint_if_next(self, frame: SourceFrame) -> None:
+    async def _paint_if_next(self, item: Gazed) -> None:
         """Paint a frame that was just gazed, unless frames before it are still to be painted anew: then it is decoded again later."""
+        frame = item.frame
         async with self.painting:
             if self.painted != frame.index:
                 self.runtime.release([frame.pixels])
@@ -149,7 +144,7 @@ class Studio:
             else:  # the canvas was lost
                 self.runtime.release([frame.pixels])
                 painted = await self.main.at(frame.index)
-            self._deliver(painted, [self.decode_s, self.gaze_s, perf_counter() - begin])
+            self._deliver(painted, [item.decode_s, item.gaze_s, perf_counter() - begin])
 
     async def _catch_up(self) -> None:
         """Paint what is gazed and not painted."""
@@ -231,7 +226,7 @@ class Studio:
         await self.close()
         if tile_batch is not None:
             self.record = replace(self.record, gaze=replace(self.record.gaze, tile_batch=tile_batch))
-        self.record = replace(self.record, backend=runtime.backend)
+        self.record = replace(self.record, backend=runtime.backend, limits=runtime.limits)
         self._use(runtime)
         self.closed = False
 

@@ -28,6 +28,7 @@ import { Cancelled, classified } from "./trouble.js";
 
 const MOST_AHEAD = 24; // runs of a loop before its flags are read
 const BEYOND = 2; // and where it goes on for longer than the last one did
+const ROOMY = 2 ** 30; // bytes of a tensor: a device that allows them has memory of its own
 const MOST_SESSIONS = 96; // a session fixes its shapes and holds its own weights, so those not used for longest go
 
 /**
@@ -139,6 +140,13 @@ export class Inference {
   release(handles) {
     if (this.closed) return; // what was theirs went with the memory
     for (const handle of handles) this.memory.release(handle);
+  }
+
+  /** Limits of the Python package: what a batch of tiles may take, in bytes. */
+  get limits() {
+    if (!this.device) return { memory: 2 ** 31, tensor: 2 ** 31, wholeWindows: false };
+    const tensor = Math.min(this.device.limits.maxBufferSize, this.device.limits.maxStorageBufferBindingSize);
+    return { memory: tensor < ROOMY ? 2 ** 30 : 2 ** 32, tensor, wholeWindows: true };
   }
 
   /** Tensors that are held. */

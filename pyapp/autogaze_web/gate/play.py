@@ -9,7 +9,7 @@ from autogaze_web.checkpoint import Checkpoint
 from autogaze_web.colour import Colours, Picture
 from autogaze_web.gate.cases import CLIPS, Case, Clip, frames_of
 from autogaze_web.pipeline import Gazer, Painter
-from autogaze_web.runtime import HostTensor, Loop, Runtime, Tensor
+from autogaze_web.runtime import HostTensor, Limits, Loop, Runtime, Tensor
 
 WATCHED = {  # outputs of a graph that are compared; a loop's collected outputs are watched too, as those of STEP
     "rgb": ("frame",),
@@ -33,6 +33,10 @@ class Watched:
     @property
     def backend(self) -> str:
         return self.runtime.backend
+
+    @property
+    def limits(self) -> Limits:
+        return self.runtime.limits
 
     def upload(self, tensor: HostTensor) -> Tensor:
         return self.runtime.upload(tensor)

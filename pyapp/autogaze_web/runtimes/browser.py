@@ -13,7 +13,7 @@ from typing import Any
 from pyodide.ffi import JsException, to_js
 
 from autogaze_web.errors import DeviceError, MemoryFullError, StoppedError
-from autogaze_web.runtime import TYPECODES, HostTensor, Loop, Tensor
+from autogaze_web.runtime import TYPECODES, HostTensor, Limits, Loop, Tensor
 
 ERRORS = {"OutOfMemory": MemoryFullError, "DeviceLost": DeviceError, "Cancelled": StoppedError}  # by the name of the JavaScript error
 
@@ -36,10 +36,16 @@ class BrowserRuntime:
     def __init__(self, inference: Any, backend: str) -> None:
         """inference: an Inference of web/worker/inference.js; backend: its name for a person."""
         self.inference, self._backend = inference, backend
+        told = inference.limits
+        self._limits = Limits(int(told.memory), int(told.tensor), bool(told.wholeWindows))
 
     @property
     def backend(self) -> str:
         return self._backend
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
 
     def upload(self, tensor: HostTensor) -> Tensor:
         with translated():

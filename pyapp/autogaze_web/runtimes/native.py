@@ -15,7 +15,7 @@ import onnxruntime
 
 from autogaze_web.errors import ModelError
 from autogaze_web.model_folder import Model
-from autogaze_web.runtime import TYPECODES, HostTensor, Loop, Tensor, step_by_step
+from autogaze_web.runtime import DEFAULT_LIMITS, TYPECODES, HostTensor, Limits, Loop, Tensor, step_by_step
 
 Result = TypeVar("Result")
 
@@ -72,6 +72,10 @@ class NativeRuntime:
     @property
     def backend(self) -> str:
         return f"onnxruntime {onnxruntime.__version__} {self.device}"
+
+    @property
+    def limits(self) -> Limits:
+        return DEFAULT_LIMITS
 
     def session(self, graph: str) -> Any:
         """The session of a graph."""
