@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autogaze_export.graphs.specs import GraphSpec, Port, Sizes, colour_specs, paint_specs, prepare_specs
+from autogaze_export.graphs.specs import GraphSpec, Port, colour_specs, paint_specs, prepare_specs
 from autogaze_web.config import ModelConfig
 from autogaze_web.runtime import HostTensor
 from autogaze_web.runtimes.native import NativeRuntime
@@ -27,7 +27,7 @@ def arrays(feeds: Mapping[str, HostTensor]) -> Arrays:
 def run_with_torch(config: ModelConfig) -> RunGraph:
     """Graphs that need no weights, as eager PyTorch modules on the CPU."""
     network = cast(Any, SimpleNamespace(config=config))
-    specs = {spec.name: spec for spec in [*colour_specs(), *prepare_specs(config), *paint_specs(Sizes(config))]}
+    specs = {spec.name: spec for spec in [*colour_specs(), *prepare_specs(config), *paint_specs(config)]}
     modules = {name: spec.module(network).eval() for name, spec in specs.items()}
 
     def run(name: str, feeds: Arrays) -> Arrays:

@@ -22,6 +22,7 @@ from autogaze_web.render import RunFiles, Stages, TimedGazer, TimedPainter
 from autogaze_web.runtimes.native import NativeRuntime
 from autogaze_web.settings import GazeSettings
 from autogaze_web.whole_files import whole_files
+from slow_paint import opaque
 from video_files import noise
 
 ALL = {"metrics.json", "trace.json", "input.gif", "mask.gif", "output.gif"}
@@ -48,7 +49,7 @@ def directly(model: Path, pictures: list[Pixels], gaze: GazeSettings, paint: Pai
     opened = read_model(model)
     runtime = NativeRuntime(opened)
     gazer, painter = Gazer(runtime, opened.checkpoint, gaze), Painter(runtime, opened.checkpoint.config.layout, paint)
-    for index, pixels in enumerate(pictures):
+    for index, pixels in enumerate(map(opaque, pictures)):
         frame = SourceFrame(index, 0.0, pixels.shape[1], pixels.shape[0], runtime.adopt(pixels))
         seen = asyncio.run(gazer.gaze(frame))
         assert gazer.tiling is not None
@@ -69,4 +70,4 @@ def opened_run(model_folder: Path, folder: Path, stages: Stages) -> Iterator[tup
 async def made_up(runtime: NativeRuntime, sizes: list[tuple[int, int]]) -> AsyncGenerator[SourceFrame, None]:
     for index, (width, height) in enumerate(sizes):
         (picture,) = noise(1, width, height)
-        yield SourceFrame(index, index / 10, width, height, runtime.adopt(picture))
+        yield SourceFrame(index, index / 10, width, height, runtime.adopt(opaque(picture)))

@@ -15,7 +15,7 @@ from autogaze_web.gate import files, fixtures
 from autogaze_web.gate.cases import BUILT_IN, CASES, NOISE, Case
 from autogaze_web.gate.verdict import CaseVerdict, judge, judge_case
 from autogaze_web.manifest import MANIFEST
-from autogaze_web.model_folder import open_model
+from autogaze_web.model_folder import GRAPHS, open_model
 from autogaze_web.runtime import HostTensor, Loop, Runtime, Tensor, step_by_step
 from autogaze_web.runtimes.native import NativeRuntime
 
@@ -123,14 +123,15 @@ def swapped_row(tensor: HostTensor) -> HostTensor:
     return HostTensor(data[wide:] + data[-wide:], tensor.dtype, tensor.shape)
 
 
-STEPS, PAINTS = ("step_first", "step_next"), ("paint", "paint_rows", "paint_deduplicated", "paint_rows_deduplicated")
+STEPS, STAGES = ("step_first", "step_next"), ("paint", "paint_rows", "paint_deduplicated", "paint_rows_deduplicated")
+PAINTS = tuple(graph for graph in GRAPHS if graph.startswith("paint"))
 FAULTS = {  # what is planted: case, graphs, feed, change, the stage that must be named
     "a resize tap": ("short", ("prepare",), "column_weights", changed(40, 300.0), ("prepare", "tiles")),
     "a position id": ("ragged", STEPS, "cos", swapped_row, ("step", "probs")),
     "a stop rule off by one": ("ragged", ("step_next",), "remaining", changed(0, 1), ("step", "block_valid")),
     "a threshold": ("ragged", STEPS, "threshold", changed(0, 0.1), ("step", "block_valid")),
-    "a mask cell": ("painted", PAINTS, "emitted", changed(30, 1.0), ("paint", "mask_panel")),
-    "a blend": ("painted", ("paint",), "opacity", changed(0, -2.0), ("paint", "mask_panel")),
+    "a mask cell": ("painted", PAINTS, "cells", changed(3 * 14 * 14 + 30, 1.0), ("paint", "mask_panel")),
+    "a blend": ("painted", ("paint_image",), "shown", changed(0, -0.02), ("paint", "mask_panel")),
     "a colour": ("short", ("rgb",), "blue_gain", changed(1, 2**-6), ("rgb", "frame")),
 }
 
@@ -143,7 +144,7 @@ def test_the_gate_bites_and_names_the_stage(fault: str) -> None:
     assert not verdict.passed
     found = list(failures(verdict))
     assert stage in found
-    order = ["rgb", "prepare", "prepare_tiled", "encode", "step", *PAINTS]
+    order = ["rgb", "prepare", "prepare_tiled", "encode", "step", *STAGES]
     assert min(order.index(graph) for graph, _ in found if graph in order) == order.index(stage[0]), "an earlier stage is blamed"
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from autogaze_web.config import ModelConfig
 from autogaze_web.layout import Layout
-from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintSettings, paint_feeds, palette
+from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintPlan, PaintSettings, palette
 from autogaze_web.tiles import Tiling
 from graph_runs import Arrays, RunGraph, arrays
-from slow_paint import Image, Painted, Scene, paint
+from slow_paint import Image, Painted, Scene, opaque, paint
 
 LAYOUT = Layout((32, 64, 112, 224), 16)
 SIZES = (  # width, height, tile columns, tile rows
@@ -44,11 +44,10 @@ def tokens(*ids: int) -> NDArray[np.float32]:
     return emitted
 
 
-def frames(scene: Scene, seed: int, channels: int = 3) -> tuple[Image, Image]:
-    """A frame and the canvas left by earlier frames, of noise."""
-    noise = np.random.default_rng(seed)
-    shape = (scene.height, scene.width)
-    return noise.integers(0, 256, (*shape, channels), np.uint8), noise.integers(0, 256, (*shape, 4), np.uint8)
+def frames(scene: Scene, seed: int) -> tuple[Image, Image]:
+    """A frame and the canvas left by earlier frames, of noise; opaque."""
+    noise = np.random.default_rng(seed).integers(0, 256, (2, scene.height, scene.width, 3), np.uint8)
+    return opaque(noise[0]), opaque(noise[1])
 
 
 def choose_cells(scene: Scene, share: float, seed: int) -> NDArray[np.float32]:
@@ -63,10 +62,16 @@ def run(graphs: RunGraph, scene: Scene, frame: Image, canvas: Image, emitted: ND
         **{name: asdict(scene)[name] for name in names}, blend_alpha=float(scene.alpha), mask_cell_scale=float(scene.cell_scale)
     )
     tiling = Tiling("tiled", scene.width, scene.height, scene.tile_columns, scene.tile_rows)
-    keyframe = np.array([scene.keyframe or scene.output_mode == "full-blend"], np.float32)
-    given: Arrays = {"frame": frame, "canvas": canvas, "emitted": emitted, "keyframe": keyframe}
-    outputs = graphs(settings.graph, given | arrays(paint_feeds(tiling, LAYOUT, settings)))
-    return Painted(*(outputs[name] for name in ("mask_panel", "output_panel", "next.canvas", "row_stats")))
+    plan = PaintPlan(tiling, LAYOUT, settings)
+    tiles = [np.flatnonzero(tile).tolist() for tile in emitted.reshape(tiling.tiles, -1)]
+    flags = plan.flags(scene.keyframe or settings.full_blend)
+    given: Arrays = {"frame": frame, **arrays({"cells": plan.cells(tiles), **flags, **plan.feeds()})}
+    if not settings.full_blend:
+        given["canvas"] = canvas.astype(np.int32)
+    outputs = graphs(settings.graph, given)
+    kept = outputs.get("next.canvas", frame.astype(np.int32))  # full-blend keeps none
+    assert kept.dtype == np.int32
+    return Painted(outputs["mask_panel"], outputs["output_panel"], kept.astype(np.uint8), outputs["row_stats"])
 
 
 def assert_same(got: Painted, expected: Painted, scene: Scene) -> None:
@@ -94,14 +99,14 @@ def test_paints_as_the_slow_reference(graphs: RunGraph, output_mode: str, mask_m
             cell_scale=pick.choice(["0.5", "1", "1.3", "2"]),
             keyframe=pick.random() < 0.3,
         )
-        frame, canvas = frames(scene, seed, channels=pick.choice([3, 4]))
+        frame, canvas = frames(scene, seed)
         emitted = choose_cells(scene, pick.choice(SHARES), seed)
         assert_same(run(graphs, scene, frame, canvas, emitted), paint(scene, frame, canvas, emitted), scene)
 
 
 @pytest.mark.parametrize("alpha", ["0", "0.3", "0.38", "0.5", "1"])  # 0.3 · 255 is 76.5
 def test_blends_every_level_as_the_slow_reference(graphs: RunGraph, alpha: str) -> None:
-    frame = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    frame = opaque(np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3))
     canvas = np.zeros((16, 16, 4), np.uint8)
     for output_mode, mask_mode in (("full-blend", "image-overlay"), ("full-blend", "image-mask-only")):
         scene = Scene(16, 16, output_mode=output_mode, mask_mode=mask_mode, alpha=alpha)
@@ -172,7 +177,7 @@ def test_image_mask_only_is_transparent_black_outside(graphs: RunGraph) -> None:
 
 
 def test_numbers_of_a_four_by_four_frame_are_those_counted_by_hand(graphs: RunGraph) -> None:
-    frame, canvas = np.full((4, 4, 3), 10, np.uint8), np.zeros((4, 4, 4), np.uint8)
+    frame, canvas = opaque(np.full((4, 4, 3), 10, np.uint8)), opaque(np.zeros((4, 4, 3), np.uint8))
     scene = Scene(4, 4, alpha="1")
     cell = tokens(0)  # the upper left quarter
 
@@ -186,7 +191,7 @@ def test_numbers_of_a_four_by_four_frame_are_those_counted_by_hand(graphs: RunGr
 
 def test_interframe_copies_only_the_cells_and_a_keyframe_everything(graphs: RunGraph) -> None:
     scene = Scene(4, 4)
-    frame, canvas = frames(scene, 2, channels=4)
+    frame, canvas = frames(scene, 2)
     delta = run(graphs, scene, frame, canvas, tokens(0))
     assert (delta.canvas[:2, :2, :3] == frame[:2, :2, :3]).all() and (delta.canvas[2:, :, :3] == canvas[2:, :, :3]).all()
     assert (delta.output_panel == delta.canvas).all() and delta.canvas[..., 3].min() == 255
@@ -201,11 +206,11 @@ def test_each_pixel_counts_once_when_every_cell_is_on(graphs: RunGraph, size: tu
 
 
 def test_squared_error_of_the_widest_row_fits_its_integer(graphs: RunGraph) -> None:
-    frame, canvas = np.full((1, 8192, 3), 255, np.uint8), np.zeros((1, 8192, 4), np.uint8)
+    frame, canvas = opaque(np.full((1, 8192, 3), 255, np.uint8)), opaque(np.zeros((1, 8192, 3), np.uint8))
     assert run(graphs, Scene(8192, 1), frame, canvas, NO_CELLS).row_stats[2].tolist() == [8192 * 3 * 255**2]
 
 
 def test_grids_without_a_colour_of_their_own_take_one_by_scale() -> None:
-    colours = arrays({"palette": palette(Layout((48, 64, 80), 16))})["palette"]
-    assert colours[3::2].tolist() == [[255, 180, 0], [60, 220, 120], [0, 185, 255]]
-    assert colours[:3].tolist() == [[0, 0, 0], [24, 24, 24], [round(Fraction(42, 100) * channel) for channel in (255, 180, 0)]]
+    colours = palette(Layout((48, 64, 80), 16))
+    assert colours[3::2] == [(255, 180, 0), (60, 220, 120), (0, 185, 255)]
+    assert colours[:3] == [(0, 0, 0), (24, 24, 24), tuple(round(Fraction(42, 100) * channel) for channel in (255, 180, 0))]

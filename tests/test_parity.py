@@ -85,7 +85,7 @@ def report_with(tiny_model: Path, graph: str, output: str, spoil: Callable[[Any]
         ("shift", "next.key_0", spoil_first(0.001)),
         ("grow", "next.key_valid", spoil_first(1)),
         ("paint", "mask_panel", lambda values: values ^ 1),
-        ("paint_rows_deduplicated", "row_stats", spoil_first(1)),
+        ("paint_rows_blend", "row_stats", spoil_first(1)),
         ("encode", "vision", lambda values: values * np.nan),
         ("paint", "output_panel", lambda values: values[:-1]),
     ],
@@ -97,9 +97,9 @@ def test_a_fault_fails_the_report_and_is_named(tiny_model: Path, graph: str, out
 
 
 def test_a_graph_that_was_never_run_fails(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parity, "GEOMETRIES", ("native",))
+    monkeypatch.setattr(parity, "OUTPUT_MODES", ("interframe",))
     failed = [tensor.graph for tensor in verify_model(tiny_model).tensors if not tensor.passed]
-    assert failed == ["paint_deduplicated", "paint_rows_deduplicated"]
+    assert failed == ["paint_blend", "paint_image_blend", "paint_rows_blend"]
 
 
 def test_graphs_serve_another_checkpoint_of_the_same_sizes(tiny_model: Path, other_tiny_checkpoint: Any) -> None:

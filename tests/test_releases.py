@@ -15,6 +15,7 @@ from autogaze_web.paint import PaintSettings
 from autogaze_web.pipeline import Gazer, Painter, SourceFrame, render
 from autogaze_web.runtime import HostTensor
 from autogaze_web.settings import GazeSettings
+from slow_paint import opaque
 from strict_runtime import Strict
 
 CASES = {
@@ -36,7 +37,7 @@ def render_all(runtime: Strict, model: Model, settings: GazeSettings, sizes: lis
 
     async def frames() -> AsyncGenerator[SourceFrame, None]:
         for index, (width, height) in enumerate(sizes):
-            pixels = np.random.default_rng(index).integers(0, 256, (height, width, 3), dtype=np.uint8)
+            pixels = opaque(np.random.default_rng(index).integers(0, 256, (height, width, 3), dtype=np.uint8))
             tensor = runtime.upload(HostTensor(pixels.tobytes(), "uint8", pixels.shape))
             try:
                 yield SourceFrame(index, index / 30, width, height, tensor)

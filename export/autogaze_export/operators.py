@@ -22,7 +22,7 @@ from autogaze_web.runtimes.native import on_worker, session_options
 
 NAMES: dict[int, str] = {1: "float32", 6: "int32", 2: "uint8", 9: "bool", 7: "int64"}  # of onnx.TensorProto.DataType
 INT64 = 7
-# Types of an operator's first input -> operators that have a WebGPU kernel for them.
+# Types of an operator's first input (of Where: its second) -> operators that have a WebGPU kernel for them.
 ON_GPU: list[tuple[str, str]] = [
     ("float32 int32", "Add Sub Mul Div Where Concat Transpose Expand Tile Equal Less LessOrEqual Greater GreaterOrEqual"),
     ("float32 int32", "ReduceSum CumSum Gather GatherElements GatherND ScatterElements ScatterND"),
@@ -96,7 +96,8 @@ def complaints(graph: onnx.GraphProto) -> Iterator[str]:
     constants = {tensor.name for tensor in graph.initializer}
     indices = {node.output[0] for node in graph.node if node.op_type == "ArgMax"}
     for node in graph.node:
-        name, taken = node.op_type, NAMES.get(types.get(node.input[0], 0), "an unknown type")
+        name = node.op_type
+        taken = NAMES.get(types.get(node.input[1 if name == "Where" else 0], 0), "an unknown type")
         if name in CONTROL_FLOW:
             yield f"{name} runs its condition on the CPU"
         elif name not in KERNELS:

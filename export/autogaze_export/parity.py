@@ -236,7 +236,7 @@ async def paint_clip(runtime: Runtime, model: Model) -> None:
     gazer = Gazer(runtime, model.checkpoint, GazeSettings(mode="tiled"))
     gazer.begin(width, height)
     assert gazer.tiling is not None
-    clip = drifting_clip(width, height, 2)
+    clip = F.pad(drifting_clip(width, height, 2), (0, 1), value=255)  # opaque
     picks = torch.rand(2, gazer.tiling.tiles, layout.cells, generator=torch.Generator().manual_seed(1)) < 0.15
     for output in OUTPUT_MODES:
         for mask in MASK_MODES:

@@ -14,7 +14,7 @@ from autogaze_web.manifest import MANIFEST, Manifest, check_sizes, parse_manifes
 GRAPHS = (  # that the pipeline runs
     *("rgb", "rgb_turned"),
     *("prepare", "prepare_tiled", "encode", "step_first", "step_next", "grow", "shift"),
-    *("paint", "paint_deduplicated", "paint_rows", "paint_rows_deduplicated"),
+    *("paint", "paint_blend", "paint_image", "paint_image_blend", "paint_rows", "paint_rows_blend"),
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from array import array
 from collections.abc import AsyncGenerator, Coroutine, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from autogaze_web.decode import FrameGaze, Shared, TileDecoder, tile_batch
 from autogaze_web.errors import VideoError
 from autogaze_web.layout import Layout
 from autogaze_web.metrics import FrameNumbers, frame_numbers
-from autogaze_web.paint import PaintSettings, paint_feeds
-from autogaze_web.runtime import HostTensor, Runtime, Tensor, floats
+from autogaze_web.paint import PaintPlan, PaintSettings
+from autogaze_web.runtime import Runtime, Tensor
 from autogaze_web.settings import GazeSettings, check_paint
 from autogaze_web.target import target_tiling
 from autogaze_web.tiles import Tiling, plan_tiles, prepare_feeds
@@ -36,7 +35,7 @@ class SourceFrame:
     time_s: float
     width: int
     height: int
-    pixels: Tensor  # uint8 [height, width, 3 or 4]; released by whoever made it
+    pixels: Tensor  # uint8 [height, width, 4], opaque; released by whoever made it
 
 
 @dataclass
@@ -198,28 +197,29 @@ class Painter:
 
     def __init__(self, runtime: Runtime, layout: Layout, settings: PaintSettings) -> None:
         self.runtime, self.layout, self.settings = runtime, layout, check_paint(settings)
-        self.tiling: Tiling | None = None
+        self.plan: PaintPlan | None = None
         self.feeds: dict[str, Tensor] = {}
-        self.canvas: Tensor | None = None
+        self.flags: dict[bool, dict[str, Tensor]] = {}  # by whether the whole frame is updated
+        self.canvas: Tensor | None = None  # where there is one: full-blend keeps nothing
         self.painted = 0  # frames since the canvas began
 
     async def paint(self, frame: SourceFrame, tiling: Tiling, gaze: FrameGaze) -> Panels:
         """Draw a frame and what was looked at in it."""
-        if self.tiling != tiling:
-            self._start(tiling)
+        plan = self.plan if self.plan is not None and self.plan.tiling == tiling else self._start(tiling)
         period = self.settings.keyframe_duration
         keyframe = self.painted == 0 or (period > 0 and self.painted % period == 0)
-        whole = keyframe or self.settings.output_mode == "full-blend"
-        emitted = self.runtime.upload(emitted_cells(gaze, tiling, self.layout.cells))
-        flag = self.runtime.upload(floats([1.0 if whole else 0.0]))
-        assert self.canvas is not None
-        feeds = {"frame": frame.pixels, "canvas": self.canvas, "emitted": emitted, "keyframe": flag, **self.feeds}
+        whole = keyframe or self.settings.full_blend
+        cells = self.runtime.upload(plan.cells([gaze.cells(tile) for tile in range(tiling.tiles)]))
+        feeds = {"frame": frame.pixels, "cells": cells, **self.flags[whole], **self.feeds}
+        if self.canvas is not None:
+            feeds["canvas"] = self.canvas
         try:
             painted = await self.runtime.run(self.settings.graph, feeds)
         finally:
-            self.runtime.release([emitted, flag])
-        self.runtime.release([self.canvas])
-        self.canvas = painted["next.canvas"]
+            self.runtime.release([cells])
+        if self.canvas is not None:
+            self.runtime.release([self.canvas])
+            self.canvas = painted["next.canvas"]
         try:
             (stats,) = await self.runtime.read([painted["row_stats"]])
         finally:
@@ -230,27 +230,24 @@ class Painter:
 
     def release(self) -> None:
         """Give back every tensor."""
-        self.runtime.release([*self.feeds.values(), *([self.canvas] if self.canvas is not None else [])])
-        self.feeds, self.canvas, self.tiling, self.painted = {}, None, None, 0
+        flags = [tensor for each in self.flags.values() for tensor in each.values()]
+        self.runtime.release([*self.feeds.values(), *flags, *([self.canvas] if self.canvas is not None else [])])
+        self.feeds, self.flags, self.canvas, self.plan, self.painted = {}, {}, None, None, 0
 
-    def _start(self, tiling: Tiling) -> None:
+    def _start(self, tiling: Tiling) -> PaintPlan:
         self.release()
         if tiling.width > WIDEST:
             raise VideoError(
                 f"Frames of {tiling.width}x{tiling.height} pixels are too wide to paint; {WIDEST} is the most. Scale the video down."
             )
-        self.tiling = tiling
-        self.feeds = {name: self.runtime.upload(tensor) for name, tensor in paint_feeds(tiling, self.layout, self.settings).items()}
-        self.canvas = self.runtime.zeros("uint8", (tiling.height, tiling.width, 4))
-
-
-def emitted_cells(gaze: FrameGaze, tiling: Tiling, cells: int) -> HostTensor:
-    """float32 [tile rows, tile columns, cells]: 1 for the cells looked at."""
-    emitted = array("f", bytes(4 * tiling.tiles * cells))
-    for tile in range(tiling.tiles):
-        for token in gaze.cells(tile):
-            emitted[tile * cells + token] = 1.0
-    return HostTensor(emitted, "float32", (tiling.rows, tiling.columns, cells))
+        plan = PaintPlan(tiling, self.layout, self.settings)
+        self.feeds = {name: self.runtime.upload(tensor) for name, tensor in plan.feeds().items()}
+        for whole in (False, True):
+            self.flags[whole] = {name: self.runtime.upload(tensor) for name, tensor in plan.flags(whole).items()}
+        if not self.settings.full_blend:
+            self.canvas = self.runtime.zeros("int32", (tiling.height, tiling.width, 4))
+        self.plan = plan
+        return plan
 
 
 @dataclass(frozen=True)

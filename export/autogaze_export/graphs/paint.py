@@ -1,145 +1,210 @@
 """`paint`: one frame, the cells looked at and the kept canvas -> the mask panel, the output panel and their numbers (semantics §5).
 
-Cells are rectangles of a grid, so the set of pixels they cover is a product of three small matrices: which pixel rows each row of cells
-has, which cells are on, which pixel columns each column of cells has. All numbers are integers below 2^24, so every device agrees to
-the bit; blends round half up in integers.
+Cells are rectangles of a grid, so lines of pixels that the same cells reach look alike. What to draw is found once for each pair of such
+groups of rows and columns, as a product of three small matrices a scale, and then only looked up by the pixels. Everything that a frame
+size and settings decide (autogaze_web/paint.py) is fed; every node here is a dispatch on a GPU. Numbers are integers below 2^24, or are
+floored at least 1/512 away from an integer, so every device agrees to the bit.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from autogaze_web.config import ModelConfig
+from autogaze_export.graphs.fused import take
 
 
 class Paint(nn.Module):
-    """Draws cells where they are; `deduplicated` leaves out those that coarser ones cover."""
-
-    def __init__(self, config: ModelConfig, deduplicated: bool) -> None:
-        super().__init__()
-        self.layout, self.deduplicated = config.layout, deduplicated
+    """The mask panel in plain colours; the output panel is the canvas, updated."""
 
     def forward(
         self,
-        frame: Tensor,  # uint8 [height, width, channels], channels 3 (RGB) or 4 (RGBA, alpha ignored)
-        canvas: Tensor,  # uint8 [height, width, 4]: what interframe keeps
-        emitted: Tensor,  # float32 [tile_rows, tile_columns, cells]: 1 for the cells looked at
-        ys: Tensor,  # float32 [height]: 0, 1, 2 …
-        xs: Tensor,  # float32 [width]
-        rows: list[Tensor],  # a scale: float32 [tile_rows · grid, 2], the pixel rows [first, end) of each row of cells
-        columns: list[Tensor],  # a scale: float32 [tile_columns · grid, 2]
-        palette: Tensor,  # float32 [2 + 2 · scales, 3]: nothing, ground, then fill and border of each scale
-        keyframe: Tensor,  # float32 [1]: 1 copies the whole frame, 0 what the cells cover
-        white: Tensor,  # float32 [1]: 0…255, how much white the output panel lays over the cells
-        opacity: Tensor,  # float32 [1]: 0…255, how much of the cells' colour the mask panel shows
-        ground: Tensor,  # float32 [1]: 1 shows the frame behind the cells, 0 black
-        outside: Tensor,  # float32 [1]: 1 or 0, whether the mask panel is opaque where there is no cell
+        frame: Tensor,  # uint8 [height, width, 4], opaque
+        canvas: Tensor,  # int32 [height, width, 4]: what interframe keeps
+        cells: Tensor,  # float32 [layers, cell_rows, cell_columns]: 1 for the cells drawn, the grid of each scale padded to the finest
+        across: Tensor,  # float32 [layers, cell_columns, 2 · column_groups]: 1 where a cell has the columns; then, has them as its edge
+        down: Tensor,  # float32 [layers, 2 · row_groups, 2 · cell_rows]: what to draw where a cell has the rows, see autogaze_web/paint.py
+        most: Tensor,  # float32 [layers, 2, 1, 1]: the same for each layer: the codes of fill and border
+        rows: Tensor,  # int32 [height]: the group of each row
+        columns: Tensor,  # int32 [width]
+        colours: Tensor,  # float32 [codes, 4]: of nothing, ground, then fill and border of each scale
+        above: Tensor,  # int32 [1]: pixels of greater codes are updated: 0 those of cells, -1 all
+        counted: Tensor,  # int32 [2, 1, 1]: 0, above
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """-> mask panel, output panel, canvas: uint8 [height, width, 4]; row_stats int32 [3, height]: per pixel row how many pixels
-        the cells cover, how many were updated, and the squared error of the output against the frame over red, green and blue.
+        """-> mask panel, output panel uint8 [height, width, 4]; canvas int32 [height, width, 4]; row_stats int32 [3, height]: per pixel
+        row how many pixels the cells cover, how many were updated, and the squared error of the output against the frame.
         """
-        picture = frame.float()[..., :3]
-        union, code, _ = cover(self.cells(emitted), ys, xs, rows, columns, self.deduplicated)
-        mask_panel = compose(picture * ground, palette, code, opacity, outside)
-        return (mask_panel, *expose(picture, canvas, union, keyframe, white))
-
-    def cells(self, emitted: Tensor) -> list[Tensor]:
-        """[tile_rows, tile_columns, cells] -> for each scale the grid of the whole frame, [tile_rows · g, tile_columns · g]."""
-        layout = self.layout
-        return [
-            emitted[:, :, first:end].unflatten(2, (grid, grid)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
-            for grid, first, end in zip(layout.grids, layout.offsets, layout.offsets[1:], strict=False)
-        ]
+        lines, code = look_up(draw(cells, across, down, most), rows, columns)
+        return (paint_plain(code, colours), *update(frame, canvas, lines, code, rows, above, counted))
 
 
-class PaintRows(Paint):
-    """The mask panel as a band a scale, each a miniature of the frame; the output panel as ever."""
+class PaintImage(nn.Module):
+    """The mask panel over the frame."""
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         frame: Tensor,
         canvas: Tensor,
-        emitted: Tensor,
-        ys: Tensor,
-        xs: Tensor,
-        rows: list[Tensor],
-        columns: list[Tensor],
-        panel_rows: list[Tensor],  # as rows and columns, where the miniatures are
-        panel_columns: list[Tensor],
-        strip: Tensor,  # float32 [1, 2]: the pixel columns of the miniatures
-        palette: Tensor,
-        keyframe: Tensor,
-        white: Tensor,
+        cells: Tensor,
+        across: Tensor,
+        down: Tensor,
+        most: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        shown: Tensor,  # float32 [codes, 4]: how much of the frame the mask panel shows
+        tint: Tensor,  # float32 [codes, 4]: and what is added to it
+        above: Tensor,
+        counted: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As Paint's."""
-        picture, cells = frame.float()[..., :3], self.cells(emitted)
-        union, _, kept = cover(cells, ys, xs, rows, columns, self.deduplicated)
-        _, code, _ = cover(kept, ys, xs, panel_rows, panel_columns, False)  # bands do not overlap: what is covered, the frame says
-        code = torch.maximum(code, inside(xs, strip).T)  # ground where a miniature has no cell
-        return (
-            compose(picture * 0, palette, code, torch.full_like(keyframe, 255), torch.ones_like(keyframe)),
-            *expose(picture, canvas, union, keyframe, white),
-        )
+        lines, code = look_up(draw(cells, across, down, most), rows, columns)
+        return (mix(frame.float(), code, shown, tint).to(torch.uint8), *update(frame, canvas, lines, code, rows, above, counted))
 
 
-def cover(
-    cells: list[Tensor], ys: Tensor, xs: Tensor, rows: list[Tensor], columns: list[Tensor], deduplicated: bool
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Which pixels the cells cover, float32 [height, width] of 0 or 1; what to draw there, an index into the palette; the cells drawn.
+class PaintRows(nn.Module):
+    """The mask panel as a band a scale, each a miniature of the frame."""
 
-    Coarse to fine, the finer over the coarser; within a scale a border over a fill, so that no order matters.
+    def forward(
+        self,
+        frame: Tensor,
+        canvas: Tensor,
+        cells: Tensor,
+        across: Tensor,
+        down: Tensor,
+        most: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        panel_rows: Tensor,  # int32 [height]: as rows and columns, in the panel
+        panel_columns: Tensor,
+        colours: Tensor,
+        above: Tensor,
+        counted: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As Paint's."""
+        drawn = draw(cells, across, down, most)
+        lines, code = look_up(drawn, rows, columns)
+        _, panel = look_up(drawn, panel_rows, panel_columns)
+        return (paint_plain(panel, colours), *update(frame, canvas, lines, code, rows, above, counted))
+
+
+class PaintBlend(nn.Module):
+    """The mask panel in plain colours; the output panel is the frame with white over the cells."""
+
+    def forward(
+        self,
+        frame: Tensor,
+        cells: Tensor,
+        across: Tensor,
+        down: Tensor,
+        most: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        colours: Tensor,
+        kept: Tensor,  # float32 [codes, 4]: how much of the frame the output panel shows
+        white: Tensor,  # float32 [codes, 4]: and what is added to it
+        counted: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """-> mask panel, output panel, row_stats, as Paint's."""
+        lines, code = look_up(draw(cells, across, down, most), rows, columns)
+        return (paint_plain(code, colours), *lighten(frame, frame.float(), lines, code, rows, kept, white, counted))
+
+
+class PaintImageBlend(nn.Module):
+    """Both panels over the frame."""
+
+    def forward(
+        self,
+        frame: Tensor,
+        cells: Tensor,
+        across: Tensor,
+        down: Tensor,
+        most: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        shown: Tensor,
+        tint: Tensor,
+        kept: Tensor,
+        white: Tensor,
+        counted: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As PaintBlend's."""
+        lines, code = look_up(draw(cells, across, down, most), rows, columns)
+        picture = frame.float()
+        return (mix(picture, code, shown, tint).to(torch.uint8), *lighten(frame, picture, lines, code, rows, kept, white, counted))
+
+
+class PaintRowsBlend(nn.Module):
+    """A band a scale, and the frame with white over the cells."""
+
+    def forward(
+        self,
+        frame: Tensor,
+        cells: Tensor,
+        across: Tensor,
+        down: Tensor,
+        most: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        panel_rows: Tensor,
+        panel_columns: Tensor,
+        colours: Tensor,
+        kept: Tensor,
+        white: Tensor,
+        counted: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As PaintBlend's."""
+        drawn = draw(cells, across, down, most)
+        lines, code = look_up(drawn, rows, columns)
+        _, panel = look_up(drawn, panel_rows, panel_columns)
+        return (paint_plain(panel, colours), *lighten(frame, frame.float(), lines, code, rows, kept, white, counted))
+
+
+def draw(cells: Tensor, across: Tensor, down: Tensor, most: Tensor) -> Tensor:
+    """-> int32 [row_groups, column_groups]: what to draw there, an index into the colours.
+
+    A product counts cells in steps of the code they would draw; at most that code stands for any number of them, and the greatest is
+    drawn: the finer over the coarser, and within a scale a border over a fill, so that no order matters.
     """
-    union = (ys[:, None] * xs) * 0
-    code, kept = union, []
-    for scale, (on, row_ranges, column_ranges) in enumerate(zip(cells, rows, columns, strict=True)):
-        down, across = inside(ys, row_ranges), inside(xs, column_ranges).T
-        if deduplicated and scale:
-            covered = down.T @ (union @ across.T)  # pixels of each cell that are taken already
-            area = down.sum(0)[:, None] * across.sum(1)
-            on = on * (area - covered).clamp(0, 1)
-        count = down @ on @ across  # cells of this scale that cover the pixel
-        interior = inside(ys, row_ranges, border=1) @ on @ inside(xs, column_ranges, border=1).T
-        fill, border = count.clamp(0, 1), (count - interior).clamp(0, 1)
-        union = torch.maximum(union, fill)
-        code = torch.maximum(code, fill * (2 + 2 * scale) + border)
-        kept.append(on)
-    return union, code, kept
+    reach = (cells @ across).unflatten(2, (2, -1)).flatten(1, 2)  # [layers, 2 · cell_rows, column_groups]
+    codes = torch.minimum((down @ reach).unflatten(1, (2, -1)), most)  # [layers, 2, row_groups, column_groups]
+    return codes.flatten(0, 1).amax(0).int()
 
 
-def inside(lines: Tensor, ranges: Tensor, border: int = 0) -> Tensor:
-    """lines [n], ranges [m, 2] -> float32 [n, m]: 1 where the line is in the range, less `border` lines at both ends."""
-    first, end = ranges[:, 0] + border, ranges[:, 1] - border
-    return (lines[:, None] - first + 1).clamp(0, 1) * (end - lines[:, None]).clamp(0, 1)
+def look_up(drawn: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """-> the code of every pixel of a row of each group, int32 [row_groups, width], and of every pixel, int32 [height, width]."""
+    lines = take(drawn, columns, 1)
+    return lines, take(lines, rows, 0)
 
 
-def blend(under: Tensor, over: Tensor | float, opacity: Tensor) -> Tensor:
-    """(under · (255 − opacity) + over · opacity) / 255, rounded half up; all integers 0…255, so exact on every device."""
-    return torch.floor((under * (255 - opacity) + over * opacity + 127.5) / 255)
+def paint_plain(code: Tensor, colours: Tensor) -> Tensor:
+    """-> uint8 [height, width, 4]."""
+    return take(colours, code, 0).to(torch.uint8)
 
 
-def compose(ground: Tensor, palette: Tensor, code: Tensor, opacity: Tensor, outside: Tensor) -> Tensor:
-    """The mask panel, uint8 [height, width, 4]: palette colours laid over ground [height, width, 3] where code is not 0."""
-    drawn = code.clamp(0, 1)[..., None]
-    shown = torch.maximum(drawn, outside)
-    colours = F.embedding(code.int(), palette)
-    return rgba(blend(ground, colours, drawn * opacity) * shown, shown * 255)
+def mix(picture: Tensor, code: Tensor, share: Tensor, more: Tensor) -> Tensor:
+    """picture · share + more, by code: the blend rounded half up once it is floored, which the cast to integers does."""
+    return picture * take(share, code, 0) + take(more, code, 0)
 
 
-def expose(picture: Tensor, canvas: Tensor, union: Tensor, keyframe: Tensor, white: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Output panel, canvas and row_stats, from the frame [height, width, 3] and what the cells cover [height, width]."""
-    updated = torch.maximum(union, keyframe)
-    before = canvas.float()[..., :3]
-    kept = before + (picture - before) * updated[..., None]
-    output = blend(kept, 255.0, union[..., None] * white)
-    difference = (output - picture).int()
+def update(
+    frame: Tensor, canvas: Tensor, lines: Tensor, code: Tensor, rows: Tensor, above: Tensor, counted: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Interframe's output panel, canvas and row_stats."""
+    picture = frame.int()
+    kept = torch.where((code > above)[..., None], picture, canvas)
+    return kept.to(torch.uint8), kept, row_stats(kept - picture, lines, rows, counted)
+
+
+def lighten(
+    frame: Tensor, picture: Tensor, lines: Tensor, code: Tensor, rows: Tensor, kept: Tensor, white: Tensor, counted: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Full-blend's output panel and row_stats; picture is the frame as floats."""
+    output = mix(picture, code, kept, white).int()
+    return output.to(torch.uint8), row_stats(output - frame.int(), lines, rows, counted)
+
+
+def row_stats(difference: Tensor, lines: Tensor, rows: Tensor, counted: Tensor) -> Tensor:
+    """int32 [3, height], see Paint."""
+    pixels = take((lines > counted).int().sum(2, dtype=torch.int32), rows, 1)  # [2, height]
     squares = (difference * difference).sum((1, 2), dtype=torch.int32)
-    row_stats = torch.stack([union.sum(1).int(), updated.sum(1).int(), squares])
-    opaque = torch.full_like(kept[..., :1], 255)
-    return rgba(output, opaque), rgba(kept, opaque), row_stats
-
-
-def rgba(colours: Tensor, alpha: Tensor) -> Tensor:
-    """float [height, width, 3] and [height, width, 1], 0…255 -> uint8 [height, width, 4]."""
-    return torch.cat([colours, alpha], dim=-1).to(torch.uint8)
+    return torch.cat([pixels, squares[None]])

@@ -10,7 +10,7 @@ from torch import nn
 from autogaze_export.graphs.cache import Grow, Shift
 from autogaze_export.graphs.colour import Rgb
 from autogaze_export.graphs.encode import Encode
-from autogaze_export.graphs.paint import Paint, PaintRows
+from autogaze_export.graphs.paint import Paint, PaintBlend, PaintImage, PaintImageBlend, PaintRows, PaintRowsBlend
 from autogaze_export.graphs.prepare import Prepare, PrepareTiled
 from autogaze_export.graphs.step import StepFirst, StepNext
 from autogaze_export.model import AutoGaze
@@ -60,15 +60,11 @@ class Sizes:
     def cells(self) -> int:
         return self.config.cells_each_frame
 
-    def ranges(self, group: str, axis: str) -> dict[str, Port]:
-        """One input a scale: the pixel ranges of the rows or columns of cells of the whole frame."""
-        return {f"{group}_{grid}": Port("float32", (f"{grid}*{axis}", 2), group) for grid in self.config.layout.grids}
-
 
 def graph_specs(config: ModelConfig) -> list[GraphSpec]:
     """Every graph of a configuration."""
     sizes = Sizes(config)
-    return [*colour_specs(), *prepare_specs(config), encode_spec(config), *step_specs(sizes), *cache_specs(sizes), *paint_specs(sizes)]
+    return [*colour_specs(), *prepare_specs(config), encode_spec(config), *step_specs(sizes), *cache_specs(sizes), *paint_specs(config)]
 
 
 def colour_specs() -> list[GraphSpec]:
@@ -180,26 +176,33 @@ def cache_specs(sizes: Sizes) -> list[GraphSpec]:
     ]
 
 
-def paint_specs(sizes: Sizes) -> list[GraphSpec]:
-    picture = {
-        "frame": Port("uint8", ("height", "width", "channels")),
-        "canvas": Port("uint8", ("height", "width", 4)),
-        "emitted": Port("float32", ("tile_rows", "tile_columns", sizes.cells)),
-        "ys": Port("float32", ("height",)),
-        "xs": Port("float32", ("width",)),
+def alone(module: Callable[[], nn.Module]) -> Callable[[AutoGaze], nn.Module]:
+    """For a graph that takes nothing of the network."""
+    return lambda _: module()
+
+
+def paint_specs(config: ModelConfig) -> list[GraphSpec]:
+    table = Port("float32", (2 + 2 * len(config.scales), 4))
+    frame, canvas = {"frame": Port("uint8", ("height", "width", 4))}, {"canvas": Port("int32", ("height", "width", 4))}
+    drawn = {
+        "cells": Port("float32", ("layers", "cell_rows", "cell_columns")),
+        "across": Port("float32", ("layers", "cell_columns", "2*column_groups")),
+        "down": Port("float32", ("layers", "2*row_groups", "2*cell_rows")),
+        "most": Port("float32", ("layers", 2, 1, 1)),
+        "rows": Port("int32", ("height",)),
+        "columns": Port("int32", ("width",)),
     }
-    regions = sizes.ranges("rows", "tile_rows") | sizes.ranges("columns", "tile_columns")
-    miniatures = (
-        sizes.ranges("panel_rows", "tile_rows") | sizes.ranges("panel_columns", "tile_columns") | {"strip": Port("float32", (1, 2))}
-    )
-    palette = {"palette": Port("float32", (2 + 2 * len(sizes.config.scales), 3))}
-    output = {name: Port("float32", (1,)) for name in ("keyframe", "white")}
-    panel = {name: Port("float32", (1,)) for name in ("opacity", "ground", "outside")}
-    outputs = ("mask_panel", "output_panel", "next.canvas", "row_stats")
-    overlay, bands = picture | regions | palette | output | panel, picture | regions | miniatures | palette | output
-    return [
-        GraphSpec("paint", lambda n: Paint(n.config, False), overlay, outputs),
-        GraphSpec("paint_deduplicated", lambda n: Paint(n.config, True), overlay, outputs),
-        GraphSpec("paint_rows", lambda n: PaintRows(n.config, False), bands, outputs),
-        GraphSpec("paint_rows_deduplicated", lambda n: PaintRows(n.config, True), bands, outputs),
-    ]
+    panel = {"panel_rows": Port("int32", ("height",)), "panel_columns": Port("int32", ("width",))}
+    plain, image, blend = {"colours": table}, {"shown": table, "tint": table}, {"kept": table, "white": table}
+    above, counted = {"above": Port("int32", (1,))}, {"counted": Port("int32", (2, 1, 1))}
+    updated = ("mask_panel", "output_panel", "next.canvas", "row_stats")
+    blended = ("mask_panel", "output_panel", "row_stats")
+    specs = []
+    for name, masks, kept, lightened in (
+        ("paint", plain, Paint, PaintBlend),
+        ("paint_image", image, PaintImage, PaintImageBlend),
+        ("paint_rows", panel | plain, PaintRows, PaintRowsBlend),
+    ):
+        specs.append(GraphSpec(name, alone(kept), frame | canvas | drawn | masks | above | counted, updated))
+        specs.append(GraphSpec(f"{name}_blend", alone(lightened), frame | drawn | masks | blend | counted, blended))
+    return specs

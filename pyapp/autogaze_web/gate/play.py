@@ -11,12 +11,13 @@ from autogaze_web.gate.cases import CLIPS, Case, Clip, frames_of
 from autogaze_web.pipeline import Gazer, Painter
 from autogaze_web.runtime import HostTensor, Limits, Loop, Runtime, Tensor
 
+PAINT = "paint"  # graphs whose names begin so
 WATCHED = {  # outputs of a graph that are compared; a loop's collected outputs are watched too, as those of STEP
     "rgb": ("frame",),
     "prepare": ("tiles",),
     "prepare_tiled": ("tiles",),
     "encode": ("vision",),
-    **dict.fromkeys(("paint", "paint_deduplicated", "paint_rows", "paint_rows_deduplicated"), ("mask_panel", "output_panel", "row_stats")),
+    PAINT: ("mask_panel", "output_panel", "row_stats"),
 }
 STEP = "step"
 NUMBERS = "numbers"  # of a painted frame: mask_ratio, update_ratio, psnr_db (0 for none)
@@ -29,6 +30,7 @@ class Watched:
 
     def __init__(self, runtime: Runtime, tell: Tell) -> None:
         self.runtime, self.tell = runtime, tell
+        self.stage = ""  # what graphs that paint are called, whichever they are
 
     @property
     def backend(self) -> str:
@@ -46,10 +48,11 @@ class Watched:
 
     async def run(self, graph: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         outputs = await self.runtime.run(graph, feeds)
-        names = WATCHED.get(graph, ())
+        painting = graph.startswith(PAINT)
+        names = WATCHED.get(PAINT if painting else graph, ())
         if names:
             for name, values in zip(names, await self.runtime.read([outputs[name] for name in names]), strict=True):
-                self.tell(graph, name, values)
+                self.tell(self.stage if painting else graph, name, values)
         return outputs
 
     async def loop(
@@ -80,6 +83,7 @@ async def play(case: Case, runtime: Runtime, checkpoint: Checkpoint, clip: Seque
                 gaze = await gazer.gaze(frame)
                 assert gazer.tiling is not None
                 for painter in painters:
+                    watched.stage = painter.settings.stage
                     panels = await painter.paint(frame, gazer.tiling, gaze)
                     watched.release([panels.mask, panels.output])
                     numbers = panels.numbers
