@@ -137,7 +137,8 @@ class StepFirst(Step):
         key_valid = fused.write_slots(key_valid, fed.float(), slots, axis=1)
         bias = ((key_valid - 1) * -HIDDEN)[:, None, None] + causal_bias(slots, slot_index)
         hidden = self.decode(embeds, angle, cos, sin, bias, slots, caches)
-        emitted = torch.zeros_like(embeds[:, 0, :1]).expand(-1, self.config.vocab - 1)
+        # None yet; computed, because a Scatter into a constant is a copy, which a recorded run forgets (web/worker/recordings.js).
+        emitted = (hidden[:, :1] * 0).expand(-1, self.config.vocab - 1)
         choice, emitted, finished, remaining, stop = self.choose(
             hidden, emitted, torch.zeros_like(embeds[:, 0, :1]), remaining, threshold, first=True
         )
