@@ -41,7 +41,7 @@ def ours(frame: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float3
     for taps in (pillow_bilinear(frame.shape[1], width), pillow_bilinear(frame.shape[0], height)):
         given = resize_pass(taps, PATCH)
         feeds += map(torch.from_numpy, arrays({"index": given.index, "weights": given.weights}).values())
-    result: NDArray[np.float32] = resize(torch.from_numpy(frame), *feeds).numpy()
+    result: NDArray[np.float32] = resize(torch.from_numpy(frame), *feeds).floor().numpy()
     return result[:height, :width]
 
 

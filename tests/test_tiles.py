@@ -163,8 +163,8 @@ def test_each_output_of_prepare_has_the_whole_weight_of_pixels_of_the_frame(
         index, weights = feeds[f"{axis}_index"], feeds[f"{axis}_weights"]
         blocks, window = index.shape
         assert index.min() >= 0 and index.max() < extent
-        high, low = weights.astype(int).reshape(blocks, 2, 16, window).swapaxes(0, 1)
-        totals = (high * 256 + low).sum(-1).ravel()
+        high, low = (weights * 256).astype(int).reshape(blocks, 2, 16, window).swapaxes(0, 1)  # low parts are kept over 2^8
+        totals = (high + low).sum(-1).ravel()
         wanted = np.trim_zeros(totals, "b")  # the last block may be filled up
         assert len(totals) - len(wanted) < 16 and np.abs(wanted - 2**22).max() <= window
     if mode == "resize":

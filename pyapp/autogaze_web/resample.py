@@ -43,7 +43,7 @@ class ResizePass:
     """One pass, as the graph takes it: which lines each block reads, and their weights."""
 
     index: HostTensor  # int32 [blocks, window]
-    weights: HostTensor  # float32 [blocks, 2 · patch, window]: high parts of the block's outputs, then low parts
+    weights: HostTensor  # float32 [blocks, 2 · patch, window]: high parts of the block's outputs, then low parts over 2^LOW_BITS
 
 
 def resize_pass(taps: Sequence[Taps], patch: int) -> ResizePass:
@@ -60,7 +60,7 @@ def resize_pass(taps: Sequence[Taps], patch: int) -> ResizePass:
             low_at = high_at + patch * window
             for offset, weight in enumerate(weights):
                 table[high_at + offset] = weight >> LOW_BITS
-                table[low_at + offset] = weight & ((1 << LOW_BITS) - 1)
+                table[low_at + offset] = (weight & ((1 << LOW_BITS) - 1)) / (1 << LOW_BITS)
     shape = (len(groups), 2 * patch, window)
     return ResizePass(HostTensor(index, "int32", (len(groups), window)), HostTensor(table, "float32", shape))
 
