@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from time import perf_counter
 
 from autogaze_web.checkpoint import Checkpoint
@@ -16,11 +17,15 @@ from autogaze_web.colour import Colours, Picture
 from autogaze_web.gate.cases import Clip
 from autogaze_web.gate.play import pictures
 from autogaze_web.paint import PaintSettings
-from autogaze_web.pipeline import Gazer, Painter, SourceFrame, gazed
+from autogaze_web.pipeline import Gazed, Gazer, Painter, SourceFrame, gazed
 from autogaze_web.runtime import HostTensor, Limits, Loop, Runtime, Tensor
 from autogaze_web.settings import GazeSettings
 
-Sync = Callable[[], Awaitable[None]]  # returns when the device has done all it was given
+Sync = Callable[[], Awaitable[int]]  # returns when the device has done all it was given: how many dispatches that were since the start
+Bytes = Callable[[], int]  # of the device's memory that is held
+
+
+RAGGED = 0.3  # task loss that some tiles reach early and others never, within the budget
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,9 @@ class LaneTimes:
     blocks: float = 0.0  # runs of step a frame, in tile batches
     tokens: float = 0.0  # valid, a tile
     stages: dict[str, float] = field(default_factory=dict)  # by graph, waiting after each
+    dispatches: dict[str, float] = field(default_factory=dict)  # by graph
+    window_seconds: list[float] = field(default_factory=list)  # of each window, end to end
+    window_bytes: list[int] = field(default_factory=list)  # device memory held at the end of each
     first_frame_s: float = 0.0  # of a fresh runtime: sessions are made and shaders compiled
 
     def to_json(self) -> dict[str, object]:
@@ -53,10 +61,12 @@ class LaneTimes:
 
 
 class Timed:
-    """A Runtime whose graphs are timed one by one."""
+    """A Runtime whose graphs are timed one by one, and whose dispatches are counted."""
 
     def __init__(self, runtime: Runtime, sync: Sync) -> None:
-        self.runtime, self.sync, self.seconds, self.runs = runtime, sync, dict[str, float](), 0
+        self.runtime, self.sync, self.runs = runtime, sync, 0
+        self.seconds, self.dispatches = dict[str, float](), dict[str, int]()
+        self.done = 0  # dispatches
 
     @property
     def backend(self) -> str:
@@ -75,8 +85,7 @@ class Timed:
     async def run(self, graph: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         begin = perf_counter()
         outputs = await self.runtime.run(graph, feeds)
-        await self.sync()
-        self.add(graph, begin)
+        await self.add(graph, begin)
         return outputs
 
     async def loop(
@@ -84,12 +93,12 @@ class Timed:
     ) -> Loop:
         begin = perf_counter()
         ended = await self.runtime.loop(first, then, feeds, state, collect, flag, 1)  # a frame's first block alone, then the others
-        self.add(first, begin)
+        await self.add(first, begin)
         self.runs += 1
         if limit > 1 and not ended.collected[0][flag].data[0]:
             begin = perf_counter()
             rest = await self.runtime.loop(then, then, feeds, ended.state, collect, flag, limit - 1)
-            self.add("step_next" if first == "step_first" else then, begin)
+            await self.add(then, begin)
             self.runs += len(rest.collected)
             return Loop(rest.state, ended.collected + rest.collected)
         return ended
@@ -97,45 +106,49 @@ class Timed:
     async def read(self, tensors: Sequence[Tensor]) -> list[HostTensor]:
         begin = perf_counter()
         found = await self.runtime.read(tensors)
-        self.add("read", begin)
+        await self.add("read", begin)
         return found
 
     def release(self, tensors: Sequence[Tensor]) -> None:
         self.runtime.release(tensors)
 
-    def add(self, name: str, begin: float) -> None:
+    async def add(self, name: str, begin: float) -> None:
+        """What was run since `begin` ends here."""
+        before, self.done = self.done, await self.sync()
         self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - begin
+        self.dispatches[name] = self.dispatches.get(name, 0) + self.done - before
 
 
-async def bench(lane: BenchLane, runtime: Runtime, checkpoint: Checkpoint, clip: Sequence[bytes], size: Clip, sync: Sync) -> LaneTimes:
+async def bench(
+    lane: BenchLane, runtime: Runtime, checkpoint: Checkpoint, clip: Sequence[bytes], size: Clip, sync: Sync, held: Bytes
+) -> LaneTimes:
     """Time a lane; clip: frames of `size`, which are enlarged to the lane's and shown again and again."""
     frames = [enlarged(frame, size, lane.width, lane.height) for frame in clip]
     times = LaneTimes(lane.name, 0, lane.frames)
-    await one_pass(lane, runtime, checkpoint, frames, sync, times)
+    await one_pass(lane, runtime, checkpoint, frames, sync, held, times)
     timed = Timed(runtime, sync)
+    timed.done = await sync()
     window = lane.gaze.frames_each_window(checkpoint.config)
-    await one_pass(lane, timed, checkpoint, frames, sync, LaneTimes(lane.name, 0, window), warm=False)
+    await one_pass(lane, timed, checkpoint, frames, sync, held, LaneTimes(lane.name, 0, window), ahead=False)
     times.stages = {name: seconds / window for name, seconds in timed.seconds.items()}
+    times.dispatches = {name: count / window for name, count in timed.dispatches.items()}
     times.blocks = timed.runs / window
     return times
 
 
 async def one_pass(
-    lane: BenchLane, runtime: Runtime, checkpoint: Checkpoint, frames: Sequence[bytes], sync: Sync, times: LaneTimes, warm: bool = True
-) -> None:
-    """Run times.frames frames as the page does; before them, where warm, a window that is not counted."""
+    lane: BenchLane, runtime: Runtime, checkpoint: Checkpoint, frames: Sequence[bytes], sync: Sync, held: Bytes, times: LaneTimes,
+    ahead: bool = True,
+) -> None:  # fmt: skip
+    """Run times.frames frames; `ahead`: as the page does, and a window before them that is not counted; else one after the other."""
     gazer, painter = Gazer(runtime, checkpoint, lane.gaze), Painter(runtime, checkpoint.config.layout, PaintSettings())
     colours = Colours(runtime)
-    uncounted = gazer.frames if warm else 0
-    begin = start = perf_counter()
+    uncounted = gazer.frames if ahead else 0
+    begin = start = window_start = perf_counter()
     tokens = 0
-
-    async def coloured() -> AsyncGenerator[SourceFrame, None]:
-        async for picture in endless(lane, frames, runtime, uncounted + times.frames):
-            yield await colours.frame(picture)
-
+    sources = coloured(lane, frames, runtime, colours, uncounted + times.frames)
     try:
-        async with aclosing(gazed(coloured(), gazer)) as items:
+        async with aclosing(gazed(sources, gazer) if ahead else one_by_one(sources, gazer)) as items:
             async for item in items:
                 frame, tiling = item.frame, item.seen.size.tiling
                 try:
@@ -148,10 +161,14 @@ async def one_pass(
                     await sync()
                     times.first_frame_s = perf_counter() - begin
                 if frame.index == uncounted - 1:
-                    start = perf_counter()
+                    start = window_start = perf_counter()
                 if frame.index >= uncounted:
                     times.tiles = tiling.tiles
                     tokens += sum(len(item.gaze.cells(tile)) for tile in range(times.tiles))
+                    if (frame.index + 1) % gazer.frames == 0:
+                        times.window_seconds.append(perf_counter() - window_start)
+                        times.window_bytes.append(held())
+                        window_start = perf_counter()
         await sync()
         times.seconds = (perf_counter() - start) / times.frames
         times.tokens = tokens / times.frames / max(times.tiles, 1)
@@ -159,6 +176,22 @@ async def one_pass(
         gazer.release()
         painter.release()
         colours.release()
+
+
+async def one_by_one(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer) -> AsyncGenerator[Gazed, None]:
+    """As gazed, without looking ahead."""
+    async with aclosing(frames):
+        async for frame in frames:
+            seen = await gazer.see(frame)
+            yield Gazed(frame, seen, await gazer.choose(seen), 0.0, 0.0)
+
+
+async def coloured(
+    lane: BenchLane, frames: Sequence[bytes], runtime: Runtime, colours: Colours, count: int
+) -> AsyncGenerator[SourceFrame, None]:
+    async with aclosing(endless(lane, frames, runtime, count)) as made:
+        async for picture in made:
+            yield await colours.frame(picture)
 
 
 async def endless(lane: BenchLane, frames: Sequence[bytes], runtime: Runtime, count: int) -> AsyncGenerator[Picture, None]:
@@ -173,32 +206,37 @@ def enlarged(frame: bytes, size: Clip, width: int, height: int) -> bytes:
     planes, place = [], 0
     for down in (1, 2, 2):
         w, h, wide, high = size.width // down, size.height // down, width // down, height // down
-        columns = [x * w // wide for x in range(wide)]
-        rows = [bytes([frame[place + y * w + x] for x in columns]) for y in range(h)]
+        pick = itemgetter(*(x * w // wide for x in range(wide)))
+        rows = [bytes(pick(frame[place + y * w : place + (y + 1) * w])) for y in range(h)]
         planes += [rows[y * h // high] for y in range(high)]
         place += w * h
     return b"".join(planes)
 
 
 def lanes(which: str) -> list[BenchLane]:
-    """The lanes of a benchmark: "quick", "gpu" or "wasm"."""
-    ten, forty = GazeSettings(max_gaze_tokens_each_frame=10), GazeSettings(max_gaze_tokens_each_frame=40)
-    tiled = {"mode": "tiled"}
-    ten_tiled, forty_tiled = GazeSettings(**tiled, max_gaze_tokens_each_frame=10), GazeSettings(**tiled, max_gaze_tokens_each_frame=40)  # type: ignore[arg-type]
-    ragged = GazeSettings(mode="tiled")
-    everything = {
-        "one tile, 10 tokens": BenchLane("one tile, 10 tokens", 640, 360, 32, ten, paint=False),
-        "one tile, 40 tokens": BenchLane("one tile, 40 tokens", 640, 360, 32, forty, paint=False),
-        "resize 360p": BenchLane("resize 360p", 640, 360, 32, GazeSettings()),
-        "45 tiles, 10 tokens": BenchLane("45 tiles, 10 tokens", 1920, 1080, 16, ten_tiled, paint=False),
-        "45 tiles, 40 tokens": BenchLane("45 tiles, 40 tokens", 1920, 1080, 16, forty_tiled, paint=False),
-        "720p tiled": BenchLane("720p tiled", 1280, 720, 32, ragged),
-        "1080p tiled": BenchLane("1080p tiled", 1920, 1080, 32, ragged),
-        "4K tiled": BenchLane("4K tiled", 3840, 2160, 16, ragged),
-    }
+    """The lanes of a benchmark: "quick", "gpu", "wasm" or "dispatches", which is short enough for a software adapter."""
+
+    def tokens(count: int, mode: str) -> GazeSettings:
+        return GazeSettings(mode=mode, max_gaze_tokens_each_frame=count)
+
+    tiled, ragged = GazeSettings(mode="tiled"), GazeSettings(mode="tiled", task_loss_requirement=RAGGED)
+    all_lanes = [
+        BenchLane("one tile, 10 tokens", 640, 360, 32, tokens(10, "resize"), paint=False),
+        BenchLane("one tile, 40 tokens", 640, 360, 32, tokens(40, "resize"), paint=False),
+        BenchLane("640×360, resize", 640, 360, 64, GazeSettings()),
+        BenchLane("45 tiles, 10 tokens", 1920, 1080, 32, tokens(10, "tiled"), paint=False),
+        BenchLane("45 tiles, 40 tokens", 1920, 1080, 32, tokens(40, "tiled"), paint=False),
+        BenchLane("45 tiles, ragged", 1920, 1080, 16, ragged, paint=False),
+        BenchLane("1280×720, tiled", 1280, 720, 64, tiled),
+        BenchLane("1920×1080, tiled", 1920, 1080, 320, tiled),
+        BenchLane("3840×2160, tiled", 3840, 2160, 32, tiled),
+        BenchLane("dispatches", 320, 180, 2, GazeSettings(max_gaze_tokens_each_frame=20, clip_len=2)),
+    ]
+    everything = {lane.name: lane for lane in all_lanes}
     chosen = {
-        "quick": ["one tile, 10 tokens", "resize 360p"],
-        "wasm": ["one tile, 10 tokens", "one tile, 40 tokens", "resize 360p"],
-        "gpu": list(everything),
+        "quick": ["one tile, 10 tokens", "640×360, resize"],
+        "wasm": ["one tile, 10 tokens", "one tile, 40 tokens", "640×360, resize"],
+        "gpu": [name for name in everything if name != "dispatches"],
+        "dispatches": ["dispatches"],
     }
     return [everything[name] for name in chosen[which]]

@@ -32,6 +32,7 @@ from autogaze_web.studio import Studio
 from autogaze_web.tiles import plan_tiles
 
 P = ParamSpec("P")
+DISTINCT = 8  # frames of a benchmark's clip: at 4K each takes twelve megabytes
 
 
 def answered(work: Callable[P, Awaitable[object]]) -> Callable[P, Awaitable[Any]]:
@@ -274,13 +275,13 @@ async def run_gate(kind: str, files: Any, models: Any, short: bool) -> str:
 
 
 @answered
-async def run_bench(model: OpenModel, runtime: BrowserRuntime, files: Any, which: str, sync: Any, tell: Any) -> str:
-    """Time the lanes (autogaze_web.bench) and tell each as JSON as it ends; files: the gate's fixtures; sync: awaits the device."""
+async def run_bench(model: OpenModel, runtime: BrowserRuntime, files: Any, which: str, sync: Any, held: Any, tell: Any) -> str:
+    """Time the lanes (autogaze_web.bench) and tell each as JSON as it ends; files: the gate's fixtures; sync, held: of bench."""
     fixtures = read(by_name(files))
     size = CLIPS["whole"]
     found = []
     for lane in lanes(which):
-        times = await bench(lane, runtime, model.model.checkpoint, fixtures.clips["whole"], size, sync)
+        times = await bench(lane, runtime, model.model.checkpoint, fixtures.clips["whole"][:DISTINCT], size, sync, held)
         found.append(times.to_json())
         tell(json.dumps(found[-1]))
     return json.dumps(found)

@@ -3,6 +3,9 @@
 import { Engine } from "../worker/engine.js";
 import { answer, cardOf } from "../worker/python.js";
 import { circumstances, files } from "./circumstances.js";
+import { meterGpu } from "./gpu_meter.js";
+
+const counts = meterGpu();
 
 self.onmessage = async ({ data: { backend, lanes } }) => {
   const begin = performance.now();
@@ -15,10 +18,12 @@ self.onmessage = async ({ data: { backend, lanes } }) => {
     const { device } = engine;
     const sync = async () => {
       await device?.queue.onSubmittedWorkDone();
+      return counts.dispatches;
     };
+    const held = () => counts.bytes;
     const tell = (/** @type {string} */ times) => self.postMessage({ times: JSON.parse(times) });
-    const times = JSON.parse(await answer(engine.python.run_bench(engine.model, engine.runtime, fixtures, lanes, sync, tell)));
-    self.postMessage({ result: { status: "passed", reason: "", lanes: times, sessions: engine.inference?.sessions.size, ...circumstances(engine, begin) } });
+    const times = JSON.parse(await answer(engine.python.run_bench(engine.model, engine.runtime, fixtures, lanes, sync, held, tell)));
+    self.postMessage({ result: { status: "passed", reason: "", lanes: times, gpu: counts, ...engine.inference?.held, ...circumstances(engine, begin) } });
   } catch (error) {
     const { title, found, detail } = cardOf(error);
     const failed = { status: "failed", reason: `${title} ${found}`, detail };

@@ -142,6 +142,11 @@ export class Inference {
     for (const handle of handles) this.memory.release(handle);
   }
 
+  /** What it keeps, for a report. */
+  get held() {
+    return { sessions: this.sessions.size, recordings: this.recordings?.size ?? 0, tensors: this.live };
+  }
+
   /** Limits of the Python package: what a batch of tiles may take, in bytes. */
   get limits() {
     if (!this.device) return { memory: 2 ** 31, tensor: 2 ** 31, wholeWindows: false };
