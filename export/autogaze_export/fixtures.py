@@ -50,8 +50,8 @@ def watched_greedy(module: Step, margins: list[list[float]]) -> Callable[[Tensor
 
     def watched(logits: Tensor, emitted: Tensor) -> Tensor:
         chosen = greedy(module, logits, emitted)
-        taken = emitted[:, None] + chosen.cumsum(1) - chosen  # [B, slots, cells]: what each slot may not choose
-        top = logits[..., :-1].masked_fill(taken > 0, -torch.inf).topk(2, dim=-1).values
+        taken = emitted[:, None] + chosen.cumsum(1) - chosen  # [B, slots, vocab]: what each slot may not choose
+        top = logits.masked_fill(taken > 0, -torch.inf).topk(2, dim=-1).values
         margins.append((top[..., 0] - top[..., 1]).amin(1).tolist())
         return chosen
 

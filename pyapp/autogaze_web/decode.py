@@ -141,7 +141,7 @@ class TileDecoder:
         blocks = -(budget // -c.slots)
         await self._reserve(c.slots + c.connector_tokens)
         self.used += c.slots + c.connector_tokens
-        self.state["remaining"] = self.runtime.upload(ints([budget]))
+        self.state["remaining"] = self.runtime.upload(floats([budget]))
         collected = await self._loop("step_first", {"vision": vision}, blocks)
         # Capacity is made for what a frame mostly needs; a longer one goes on after the caches have grown.
         while len(collected) < blocks and not self.stopped:

@@ -55,23 +55,23 @@ def write_slots(cache: Tensor, new: Tensor, slots: Tensor, axis: int) -> Tensor:
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """softmax(query · keys / sqrt(head_dim) + bias) · values, as plain products: the quickest for a block's few queries.
+    """softmax(query · keys + bias) · values, as plain products: the quickest for a block's few queries.
 
-    query [B, S, heads · head_dim]; keys [B, heads, head_dim, L]; values [B, heads, L, head_dim]; bias [B or 1, 1, S, L] -> as query.
+    query [B, heads, S, head_dim], scaled; keys [B, heads, head_dim, L]; values [B, heads, L, head_dim]; bias [B or 1, 1, S, L] ->
+    [B, S, heads · head_dim].
     """
-    heads, head_dim = keys.shape[1:3]
-    scores = (query.unflatten(-1, (heads, head_dim)) * head_dim**-0.5).transpose(1, 2) @ keys + bias
-    mixed: Tensor = scores.softmax(-1) @ values
+    mixed: Tensor = (query @ keys + bias).softmax(-1) @ values
     return mixed.transpose(1, 2).flatten(2)
 
 
 def attend_many(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """As attend, in one operator: a frame's first block has hundreds of queries, and their scores are the largest tensor there is."""
     if torch.onnx.is_in_onnx_export():
-        heads = keys.shape[1]
-        inputs = (query, keys.transpose(2, 3), values, None, None, bias)
+        heads, rows = keys.shape[1], query.transpose(1, 2).flatten(2)
+        inputs = (rows, keys.transpose(2, 3), values, None, None, bias)
         operator = "com.microsoft::MultiHeadAttention"
-        return torch.onnx.ops.symbolic(operator, inputs, {"num_heads": heads}, dtype=query.dtype, shape=query.shape, version=1)
+        attributes: dict[str, Any] = {"num_heads": heads, "scale": 1.0}
+        return torch.onnx.ops.symbolic(operator, inputs, attributes, dtype=rows.dtype, shape=rows.shape, version=1)
     return attend(query, keys, values, bias)
 
 

@@ -119,9 +119,9 @@ def step_specs(sizes: Sizes) -> list[GraphSpec]:
     c = sizes.config
     block = {"block_ids": Port("int32", ("batch", c.slots)), "block_valid": Port("int32", ("batch", c.slots))}
     frame = {
-        "emitted": Port("float32", ("batch", sizes.cells)),
-        "finished": Port("float32", ("batch", 1)),
-        "remaining": Port("int32", (1,)),
+        "emitted": Port("float32", ("batch", c.vocab)),
+        "active": Port("float32", ("batch", 1)),
+        "remaining": Port("float32", (1,)),
     }
     count, slot = {"count": Port("int32", ("batch", 1))}, {"slot": Port("int32", (1,))}
     tables = {
@@ -132,7 +132,7 @@ def step_specs(sizes: Sizes) -> list[GraphSpec]:
     key_valid, threshold = {"key_valid": Port("float32", ("batch", "capacity"))}, {"threshold": Port("float32", (1,))}
     vision = {"vision": Port("float32", ("batch", c.connector_tokens, c.hidden))}
     choice = ("next.block_ids", "next.block_valid", "probs", "task_loss", "stop")
-    after = ("next.emitted", "next.finished", "next.remaining", "next.count")
+    after = ("next.emitted", "next.active", "next.remaining", "next.count")
     caches = ("next.key_valid", *(f"next.{name}" for name in sizes.caches))
     in_place = ("key_valid", *sizes.caches)
     first = vision | block | tables | key_valid | count | slot | {"remaining": frame["remaining"]} | threshold | sizes.caches
