@@ -214,7 +214,7 @@ def enlarged(frame: bytes, size: Clip, width: int, height: int) -> bytes:
 
 
 def lanes(which: str) -> list[BenchLane]:
-    """The lanes of a benchmark: "quick", "gpu", "wasm" or "dispatches", which is short enough for a software adapter."""
+    """The lanes of a benchmark: "quick", "gpu", "wasm", "compare" (of two builds or devices), "dispatches" (for a software adapter)."""
 
     def tokens(count: int, mode: str) -> GazeSettings:
         return GazeSettings(mode=mode, max_gaze_tokens_each_frame=count)
@@ -237,6 +237,7 @@ def lanes(which: str) -> list[BenchLane]:
         "quick": ["one tile, 10 tokens", "640×360, resize"],
         "wasm": ["one tile, 10 tokens", "one tile, 40 tokens", "640×360, resize"],
         "gpu": [name for name in everything if name != "dispatches"],
+        "compare": ["one tile, 40 tokens", "45 tiles, 40 tokens", "1280×720, tiled"],
         "dispatches": ["dispatches"],
     }
     return [everything[name] for name in chosen[which]]

@@ -80,6 +80,12 @@ class Shared:
             self.tables = {"cos": self.runtime.upload(cos), "sin": self.runtime.upload(sin)}
         return self.tables | {"slot_index": self.slot_indices[capacity]}
 
+    def keep(self, capacities: set[int]) -> None:
+        """Give back what no batch needs that is at one of these capacities; while none is running."""
+        gone = [self.slot_indices.pop(capacity) for capacity in list(self.slot_indices) if capacity not in capacities]
+        self.runtime.release([*self.outgrown, *gone])
+        self.outgrown = []
+
     def release(self) -> None:
         """Give back every tensor."""
         self.runtime.release([*self.tables.values(), *self.slot_indices.values(), *self.outgrown])

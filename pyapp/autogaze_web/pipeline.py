@@ -120,9 +120,10 @@ class Gazer:
         decoders = seen.size.decoders
         try:
             gazing = (decoder.gaze(vision, seen.budget, seen.first) for decoder, vision in zip(decoders, seen.visions, strict=True))
-            parts = await all_of(gazing)
+            parts = await all_of(gazing) if self.runtime.limits.side_by_side else [await each for each in gazing]
             for decoder in decoders:
                 await decoder.close_frame(max(other.blocks for other in decoders))
+            self.shared.keep({decoder.capacity for decoder in decoders})
         finally:
             self.overlook(seen)
         return join_tiles(parts, self.config.eos_token)
@@ -160,9 +161,6 @@ class Gazer:
 
 async def all_of(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """The results of work done side by side; all of it has ended when one fails."""
-    work = list(work)
-    if len(work) == 1:
-        return [await work[0]]
     results = await asyncio.gather(*work, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

@@ -47,6 +47,7 @@ class Limits:
     memory: int = 2 << 30  # bytes for a batch of tiles
     tensor: int = 1 << 62  # bytes of a tensor, at most
     whole_windows: bool = False  # caches for a whole window at once: where every capacity costs a session, and spare slots hardly anything
+    side_by_side: bool = False  # batches of tiles at the same time: where an answer is awaited that others could work through
 
 
 DEFAULT_LIMITS = Limits()

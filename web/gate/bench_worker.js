@@ -7,11 +7,12 @@ import { meterGpu } from "./gpu_meter.js";
 
 const counts = meterGpu();
 
-self.onmessage = async ({ data: { backend, lanes } }) => {
+self.onmessage = async ({ data: { backend, lanes, recorded } }) => {
   const begin = performance.now();
   let engine = null;
   try {
     engine = new Engine((news) => news.type === "loading" && self.postMessage({ phase: news.phase }), backend, false, () => undefined);
+    engine.recorded = recorded;
     await engine.start();
     self.postMessage({ phase: "Timing" });
     const fixtures = await files(engine, engine.assets.under("parity/").filter((path) => !path.includes("noise")));
@@ -23,7 +24,7 @@ self.onmessage = async ({ data: { backend, lanes } }) => {
     const held = () => counts.bytes;
     const tell = (/** @type {string} */ times) => self.postMessage({ times: JSON.parse(times) });
     const times = JSON.parse(await answer(engine.python.run_bench(engine.model, engine.runtime, fixtures, lanes, sync, held, tell)));
-    self.postMessage({ result: { status: "passed", reason: "", lanes: times, gpu: counts, ...engine.inference?.held, ...circumstances(engine, begin) } });
+    self.postMessage({ result: { status: "passed", reason: "", lanes: times, gpu: counts, recorded: engine.recorded, ...engine.inference?.held, ...circumstances(engine, begin) } });
   } catch (error) {
     const { title, found, detail } = cardOf(error);
     const failed = { status: "failed", reason: `${title} ${found}`, detail };

@@ -41,6 +41,8 @@ export class Engine {
   selfTest = "";
   /** Whether the device may have subgroups. */
   subgroups = true;
+  /** Whether runs on the device are recorded. */
+  recorded = true;
 
   /**
    * @param {(news: News) => void} post
@@ -172,25 +174,31 @@ export class Engine {
     const own = /** @type {BuiltIn} */ (this.#builtIn);
     const manifest = JSON.parse(new TextDecoder().decode(own.manifest));
     const weights = this.model.weights();
-    this.inference = new Inference(manifest, own.graphs, (name) => weights[name], this.device, this.strict);
+    this.inference = new Inference(manifest, own.graphs, (name) => weights[name], this.device, this.strict, this.recorded);
     this.runtime?.destroy();
     this.runtime = this.python.BrowserRuntime(this.inference, this.backend.name);
     this.onDevice(this.device);
   }
 
-  /** The ids of two frames must be those that were stored; otherwise the device is not used. @param {{ids: number[][]}} stored */
+  /**
+   * The ids of two frames must be those that were stored; otherwise the device is tried in simpler ways, and then not used.
+   * @param {{ids: number[][]}} stored
+   */
   async #selfTest(stored) {
     this.phase("Testing the graphics device");
     if (await this.#passes(stored)) return;
-    if (this.device?.features.has("subgroups")) {
-      this.device.destroy();
-      const { device } = await findDevice(this.wish === "webgpu", false);
-      if (device) {
+    const had = Boolean(this.device?.features.has("subgroups"));
+    for (const [subgroups, recorded] of [[had, false], ...(had ? [[false, true], [false, false]] : [])]) {
+      if (subgroups !== had) {
+        this.device?.destroy();
+        const { device } = await findDevice(this.wish === "webgpu", false);
+        if (!device) break;
         this.subgroups = false;
         this.#adopt(device);
-        await this.#bind();
-        if (await this.#passes(stored)) return;
       }
+      this.recorded = recorded;
+      await this.#bind();
+      if (await this.#passes(stored)) return;
     }
     this.#fallBack("self-test");
     await this.#bind();

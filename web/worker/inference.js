@@ -149,9 +149,9 @@ export class Inference {
 
   /** Limits of the Python package: what a batch of tiles may take, in bytes. */
   get limits() {
-    if (!this.device) return { memory: 2 ** 31, tensor: 2 ** 31, wholeWindows: false };
+    if (!this.device) return { memory: 2 ** 31, tensor: 2 ** 31, wholeWindows: false, sideBySide: false };
     const tensor = Math.min(this.device.limits.maxBufferSize, this.device.limits.maxStorageBufferBindingSize);
-    return { memory: tensor < ROOMY ? 2 ** 30 : 2 ** 32, tensor, wholeWindows: true };
+    return { memory: tensor < ROOMY ? 2 ** 30 : 2 ** 32, tensor, wholeWindows: true, sideBySide: true };
   }
 
   /** Tensors that are held. */

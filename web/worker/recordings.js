@@ -19,7 +19,7 @@ import { byteLength } from "./gpu_memory.js";
 /** @typedef {Record<string, Handle>} Handles */
 
 const replay = /** @type {(session: InferenceSession) => Promise<void>} */ (/** @type {any} */ (ort).replay); // web/ort_in_place.mjs
-const MOST_COPIED = 4 << 20; // bytes that go in; copying more costs a small GPU what it saves
+const MOST_COPIED = 16 << 20; // bytes that go in; copying more costs a small GPU what it saves
 const MOST_FREE = 6; // homes that nobody lives in, kept for the next video
 const MOST_HOMELESS = 32;
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from autogaze_web.checkpoint import Checkpoint
 from autogaze_web.colour import Colours, Picture
@@ -38,7 +39,7 @@ class Watched:
 
     @property
     def limits(self) -> Limits:
-        return self.runtime.limits
+        return replace(self.runtime.limits, side_by_side=False)  # outputs are compared in the order in which they come
 
     def upload(self, tensor: HostTensor) -> Tensor:
         return self.runtime.upload(tensor)

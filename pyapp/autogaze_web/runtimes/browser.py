@@ -37,7 +37,7 @@ class BrowserRuntime:
         """inference: an Inference of web/worker/inference.js; backend: its name for a person."""
         self.inference, self._backend = inference, backend
         told = inference.limits
-        self._limits = Limits(int(told.memory), int(told.tensor), bool(told.wholeWindows))
+        self._limits = Limits(int(told.memory), int(told.tensor), bool(told.wholeWindows), bool(told.sideBySide))
 
     @property
     def backend(self) -> str:
