@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from autogaze_export.checkpoint import load_network
 from autogaze_export.model import AutoGaze, Sequence
+from autogaze_web import decode
 from autogaze_web.decode import FrameGaze
 from autogaze_web.model_folder import Model, read_model
 from autogaze_web.pipeline import Gazer, SourceFrame
+from autogaze_web.runtime import Limits
 from autogaze_web.runtimes.native import NativeRuntime
 from autogaze_web.settings import GazeSettings
 
@@ -33,13 +35,22 @@ def clip() -> NDArray[np.uint8]:
     return np.random.default_rng(5).integers(0, 256, (FRAMES, 64, 64, 3), dtype=np.uint8)
 
 
-def gaze_at(model: Model, clip: NDArray[np.uint8], step: int = 256, **settings: Any) -> list[FrameGaze]:
-    runtime = NativeRuntime(model)
+class Roomy(NativeRuntime):
+    """As a GPU wants it: caches for a whole window, batches side by side."""
+
+    limits = Limits(whole_windows=True, side_by_side=True)
+
+
+def gaze_at(
+    model: Model, clip: NDArray[np.uint8], step: int = 256, kind: type[NativeRuntime] = NativeRuntime, **settings: Any
+) -> list[FrameGaze]:
+    runtime = kind(model)
     gazer = Gazer(runtime, model.checkpoint, GazeSettings(**settings))
     gazer.shared.capacity_step = step
 
     async def go() -> list[FrameGaze]:
-        return [await gazer.gaze(SourceFrame(i, i / 30, 64, 64, runtime.adopt(frame))) for i, frame in enumerate(clip)]
+        height, width, _ = clip[0].shape
+        return [await gazer.gaze(SourceFrame(i, i / 30, width, height, runtime.adopt(frame))) for i, frame in enumerate(clip)]
 
     return asyncio.run(go())
 
@@ -103,3 +114,17 @@ def test_a_list_of_ratios_sets_the_budget_of_each_frame_of_a_window(model: Model
     found = gaze_at(model, clip, clip_len=3, gazing_ratio=(0.1, 0.5, 1.0))
     assert [gaze.slots for gaze in found] == [2, 10, 20] * 3
     assert all(sorted(gaze.ids[0]) == list(range(20)) for gaze in found[2::3])  # every cell once
+
+
+@pytest.mark.parametrize("many", [1, 8])
+@pytest.mark.parametrize("settings", [{"clip_len": WINDOW}, {"window": "rolling", "clip_len": WINDOW}])
+def test_ids_do_not_depend_on_how_caches_are_made_nor_on_company(
+    model: Model, monkeypatch: pytest.MonkeyPatch, many: int, settings: dict[str, Any]
+) -> None:
+    """Caches for a whole window or half of one, made anew or kept, batches at the same time: as one block after the other."""
+    monkeypatch.setattr(decode, "MANY", many)
+    clip = np.random.default_rng(6).integers(0, 256, (2 * WINDOW + 1, 100, 150, 3), dtype=np.uint8)  # six tiles
+    plain = gaze_at(model, clip, mode="tiled", max_gaze_tokens_each_frame=33, **settings)
+    roomy = gaze_at(model, clip, step=16, kind=Roomy, mode="tiled", max_gaze_tokens_each_frame=33, tile_batch=4, **settings)
+    assert [gaze.ids for gaze in roomy] == [gaze.ids for gaze in plain]
+    assert [gaze.valid for gaze in roomy] == [gaze.valid for gaze in plain]

@@ -35,6 +35,9 @@ export const replay = async ({ handler: { sessionId } }) => {
   }
 };
 `;
+// An option that release 1.30 has and does not pass on.
+const OPTION = `                if (webgpuOptions.validationMode) {`;
+const PASSED = `                if (webgpuOptions.maxNumPendingDispatches) appendEpOption(epOptions, "maxNumPendingDispatches", \`\${webgpuOptions.maxNumPendingDispatches}\`, allocs);\n${OPTION}`;
 const FORGOTTEN = `        wasm2.stackRestore(beforeRunStack);
         if (true) {`;
 const KEPT = FORGOTTEN.replace("true", "!session[4]");
@@ -48,8 +51,8 @@ export function ortInPlace(modules) {
       build.onResolve({ filter: /^onnxruntime-web\/webgpu$/ }, () => ({ path: file }));
       build.onLoad({ filter: /ort\.webgpu\.mjs$/ }, async () => {
         const source = await readFile(file, "utf8");
-        if (source.split(COPIED).length !== 2 || source.split(FORGOTTEN).length !== 2) throw new Error(`${FILE} is not the release that this build knows how to change`);
-        const changed = source.replace(COPIED, () => IN_PLACE).replace(FORGOTTEN, () => KEPT).replace(/^\/\/# sourceMappingURL=.*$/m, "");
+        if ([COPIED, FORGOTTEN, OPTION].some((text) => source.split(text).length !== 2)) throw new Error(`${FILE} is not the release that this build knows how to change`);
+        const changed = source.replace(COPIED, () => IN_PLACE).replace(FORGOTTEN, () => KEPT).replace(OPTION, () => PASSED).replace(/^\/\/# sourceMappingURL=.*$/m, "");
         return { contents: changed + EXPORTED, loader: "js", resolveDir: path.dirname(file) };
       });
     },

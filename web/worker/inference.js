@@ -27,6 +27,7 @@ import { Cancelled, classified } from "./trouble.js";
 /** @typedef {{dtype: string, dims: number[], data: Uint8Array}} Numbers */
 
 const MOST_AHEAD = 24; // runs of a loop before its flags are read
+const PENDING = 64; // dispatches to a submission, which costs as much as several of them
 const BEYOND = 2; // and where it goes on for longer than the last one did
 const ROOMY = 2 ** 30; // bytes of a tensor: a device that allows them has memory of its own
 const MOST_SESSIONS = 96; // a session fixes its shapes and holds its own weights, so those not used for longest go
@@ -363,6 +364,7 @@ export class Inference {
           device: this.device,
           preferredLayout: "NCHW",
           validationMode: this.strict ? "basic" : "disabled",
+          maxNumPendingDispatches: PENDING,
         }),
       ],
       freeDimensionOverrides: dims,

@@ -19,8 +19,8 @@ import { byteLength } from "./gpu_memory.js";
 /** @typedef {Record<string, Handle>} Handles */
 
 const replay = /** @type {(session: InferenceSession) => Promise<void>} */ (/** @type {any} */ (ort).replay); // web/ort_in_place.mjs
-const MOST_COPIED = 16 << 20; // bytes that go in; copying more costs a small GPU what it saves
-const MOST_FREE = 6; // homes that nobody lives in, kept for the next video
+const MOST_COPIED = 4 << 20; // bytes that go in; copying more costs a small GPU what it saves
+const MOST_FREE = 2 ** 30; // bytes of homes that nobody lives in, kept for the next window or video
 const MOST_HOMELESS = 32;
 
 /** A session and the buffers that it was recorded over. */
@@ -101,6 +101,10 @@ class Home {
   places = new Map();
   residents = 0; // tensors that live here
 
+  get bytes() {
+    return [...this.places.values()].reduce((sum, handle) => sum + byteLength(handle), 0);
+  }
+
   /** @param {string} key */
   constructor(key) {
     this.key = key;
@@ -168,6 +172,7 @@ export class Recordings {
     const home = found ?? this.#homes.find((each) => each.key === key && !each.residents) ?? (await this.#build(key));
     const moving = entry.in_place.filter((name) => feeds[name].home !== home);
     if (!moving.length) return home;
+    this.#homes.push(...this.#homes.splice(this.#homes.indexOf(home), 1)); // the latest
     const encoder = this.memory.device.createCommandEncoder();
     const left = moving.map((name) => this.#moveIn(home, name, feeds[name], encoder));
     this.memory.device.queue.submit([encoder.finish()]);
@@ -177,8 +182,11 @@ export class Recordings {
 
   /** @param {string} key */
   async #build(key) {
-    const free = this.#homes.filter(({ residents }) => !residents);
-    for (const home of free.slice(0, Math.max(0, free.length + 1 - MOST_FREE))) await this.#leave(home);
+    let free = this.#homes.filter(({ residents }) => !residents);
+    while (free.length && free.reduce((sum, { bytes }) => sum + bytes, 0) > MOST_FREE) {
+      await this.#leave(free[0]); // the one that was left first
+      free = free.slice(1);
+    }
     const home = new Home(key);
     this.#homes.push(home);
     return home;
