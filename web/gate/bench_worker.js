@@ -2,17 +2,18 @@
 
 import { Engine } from "../worker/engine.js";
 import { answer, cardOf } from "../worker/python.js";
-import { circumstances, files } from "./circumstances.js";
+import { TIGHT, circumstances, files } from "./circumstances.js";
 import { meterGpu } from "./gpu_meter.js";
 
 const counts = meterGpu();
 
-self.onmessage = async ({ data: { backend, lanes, recorded } }) => {
+self.onmessage = async ({ data: { backend, lanes, recorded, limits } }) => {
   const begin = performance.now();
   let engine = null;
   try {
     engine = new Engine((news) => news.type === "loading" && self.postMessage({ phase: news.phase }), backend, false, () => undefined);
     engine.recorded = recorded;
+    if (limits === "tight") engine.limits = TIGHT;
     await engine.start();
     self.postMessage({ phase: "Timing" });
     const fixtures = await files(engine, engine.assets.under("parity/").filter((path) => !path.includes("noise")));

@@ -2,6 +2,9 @@
 
 /** @typedef {import("../worker/engine.js").Engine} Engine */
 
+/** What every WebGPU device has. */
+export const TIGHT = { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 28 };
+
 /** @param {Engine} engine @param {string[]} paths @returns {Promise<Record<string, Uint8Array>>} by file name */
 export async function files(engine, paths) {
   const contents = await Promise.all(paths.map((path) => engine.assets.bytes(path)));
@@ -19,6 +22,7 @@ export function circumstances(engine, begin) {
     threads: backend.threads,
     adapter: backend.adapter,
     features: device ? [...device.features].sort() : [],
+    limits: device ? Object.fromEntries(Object.keys(TIGHT).map((name) => [name, /** @type {any} */ (device.limits)[name]])) : {},
     self_test: selfTest || "passed, or not needed",
     versions: { ...versions, browser: navigator.userAgent },
     milliseconds: { ...times, total: Math.round(performance.now() - begin) },

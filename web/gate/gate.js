@@ -1,6 +1,6 @@
 /**
- * The gate's page: `gate.html?backend=auto|webgpu|wasm|gpu&cases=all|short` (gpu: not run on
- * a software adapter, where webgpu takes any). Runs the cases in a worker and shows the verdict, which is also in
+ * The gate's page: `gate.html?backend=auto|webgpu|wasm|gpu&cases=all|short&limits=adapter|tight` (gpu: not run on a software adapter,
+ * where webgpu takes any; tight: with the limits that every device has). Runs the cases in a worker and shows the verdict, which is also in
  * #verdict as JSON; `body[data-status]` is "running", then "passed", "failed" or "not run".
  */
 
@@ -18,7 +18,7 @@ const worker = new Worker("gate_worker.js", { type: "module" });
 worker.onmessage = ({ data }) => (data.verdict ? show(data.verdict) : tell(data.phase));
 worker.onerror = ({ message }) => show({ lane: "browser", status: "failed", reason: `the worker stopped: ${message}`, backend: "", adapter: null, cases: [] });
 document.body.dataset.status = "running";
-worker.postMessage({ backend: choice("backend", ["auto", "webgpu", "wasm", "gpu"]), cases: choice("cases", ["all", "short"]) });
+worker.postMessage({ backend: choice("backend", ["auto", "webgpu", "wasm", "gpu"]), cases: choice("cases", ["all", "short"]), limits: choice("limits", ["adapter", "tight"]) });
 
 /** @param {string} text */
 function tell(text) {

@@ -2,7 +2,7 @@
 
 import { Engine } from "../worker/engine.js";
 import { answer, cardOf } from "../worker/python.js";
-import { circumstances, files } from "./circumstances.js";
+import { TIGHT, circumstances, files } from "./circumstances.js";
 
 const FOLDER = "parity/";
 const NOISE = `${FOLDER}noise/`;
@@ -10,12 +10,13 @@ const NOISE = `${FOLDER}noise/`;
 /** @param {string} phase */
 const tell = (phase) => self.postMessage({ phase });
 
-self.onmessage = async ({ data: { backend, cases } }) => {
+self.onmessage = async ({ data: { backend, cases, limits } }) => {
   const begin = performance.now();
   let engine = null;
   try {
     const wish = backend === "gpu" ? "auto" : backend;
     engine = new Engine((news) => news.type === "loading" && tell(news.phase), wish, true, () => undefined);
+    if (limits === "tight") engine.limits = TIGHT;
     await engine.start();
     tell("Comparing");
     const missing = backend === "gpu" && engine.backend.kind !== "webgpu";

@@ -43,6 +43,8 @@ export class Engine {
   subgroups = true;
   /** Whether runs on the device are recorded. */
   recorded = true;
+  /** @type {Record<string, number>} limits that the device is lowered to, to be as tight as another */
+  limits = {};
 
   /**
    * @param {(news: News) => void} post
@@ -125,7 +127,7 @@ export class Engine {
   /** After the device was lost: another one, or WASM if it is not the first time. */
   async rebuild() {
     this.#losses += 1;
-    const found = this.#losses < LOSSES ? await findDevice(this.wish === "webgpu", this.subgroups) : null;
+    const found = this.#losses < LOSSES ? await findDevice(this.wish === "webgpu", this.subgroups, this.limits) : null;
     if (found?.device) this.#adopt(found.device);
     else this.#fallBack("lost");
     await this.#bind();
@@ -134,7 +136,7 @@ export class Engine {
 
   async #find() {
     if (this.wish === "wasm") return { device: null, adapter: null, reason: /** @type {const} */ ("asked") };
-    return findDevice(this.wish === "webgpu");
+    return findDevice(this.wish === "webgpu", true, this.limits);
   }
 
   /** @param {import("./gpu.js").Found} found */
@@ -191,7 +193,7 @@ export class Engine {
     for (const [subgroups, recorded] of [[had, false], ...(had ? [[false, true], [false, false]] : [])]) {
       if (subgroups !== had) {
         this.device?.destroy();
-        const { device } = await findDevice(this.wish === "webgpu", false);
+        const { device } = await findDevice(this.wish === "webgpu", false, this.limits);
         if (!device) break;
         this.subgroups = false;
         this.#adopt(device);
