@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from autogaze_export.checkpoint import load_network
 from autogaze_export.model import AutoGaze, Sequence
-from autogaze_web import decode
 from autogaze_web.decode import FrameGaze
 from autogaze_web.model_folder import Model, read_model
 from autogaze_web.pipeline import Gazer, SourceFrame
@@ -116,13 +115,9 @@ def test_a_list_of_ratios_sets_the_budget_of_each_frame_of_a_window(model: Model
     assert all(sorted(gaze.ids[0]) == list(range(20)) for gaze in found[2::3])  # every cell once
 
 
-@pytest.mark.parametrize("many", [1, 8])
 @pytest.mark.parametrize("settings", [{"clip_len": WINDOW}, {"window": "rolling", "clip_len": WINDOW}])
-def test_ids_do_not_depend_on_how_caches_are_made_nor_on_company(
-    model: Model, monkeypatch: pytest.MonkeyPatch, many: int, settings: dict[str, Any]
-) -> None:
-    """Caches for a whole window or half of one, made anew or kept, batches at the same time: as one block after the other."""
-    monkeypatch.setattr(decode, "MANY", many)
+def test_ids_do_not_depend_on_how_caches_are_made_nor_on_company(model: Model, settings: dict[str, Any]) -> None:
+    """Caches for a whole window, batches at the same time: as one block after the other."""
     clip = np.random.default_rng(6).integers(0, 256, (2 * WINDOW + 1, 100, 150, 3), dtype=np.uint8)  # six tiles
     plain = gaze_at(model, clip, mode="tiled", max_gaze_tokens_each_frame=33, **settings)
     roomy = gaze_at(model, clip, step=16, kind=Roomy, mode="tiled", max_gaze_tokens_each_frame=33, tile_batch=4, **settings)

@@ -16,7 +16,6 @@ from autogaze_web.runtime import HostTensor, Limits, Runtime, Tensor, floats, in
 
 NEVER = -3e38  # a task loss that no prediction is at or below; finite, because shaders may take infinities for impossible
 CAPACITY_STEP = 256  # slots by which the caches grow; attention costs what the capacity is, and growing copies the caches
-MANY = 8  # tiles from which on attention over spare slots is worth growing in mid-window
 POSITIONS_STEP = 2048  # rows by which the tables of angles grow
 COLLECTED = ("block_ids", "block_valid", "probs", "task_loss")
 BETWEEN_FRAMES = ("past", "block_ids", "block_valid", "key_valid", "count", "slot")  # of the state; the rest belongs to a frame
@@ -123,13 +122,8 @@ class TileDecoder:
         return encoded["vision"]
 
     def _forget_keys(self) -> None:
-        """Forget what the decoder has seen. The caches keep their buffers: what is not valid is not seen. Those of many tiles are
-        made anew, for attention over half the slots takes half the time.
-        """
+        """Forget what the decoder has seen. The caches keep their buffers: what is not valid is not seen."""
         c = self.config
-        if self.runtime.limits.whole_windows and self.batch >= MANY and self.capacity:
-            self.runtime.release([self.state.pop(name) for name in ("key_valid", *self._cache_names())])
-            self.capacity = 0
         self.used = 0
         self.frame_slots.clear()
         if self.capacity:
@@ -223,8 +217,7 @@ class TileDecoder:
         if not self.runtime.limits.whole_windows:
             return needed
         if not self.capacity:
-            frames = -(-self.frames // 2) if self.batch >= MANY else self.frames
-            return max(needed, frames * (self.config.slots + self.config.connector_tokens))
+            return max(needed, self.frames * (self.config.slots + self.config.connector_tokens))
         done = len(self.frame_slots)  # frames, of which `needed` is what they and the open one take
         return needed + (self.frames - done - 1) * needed // (done + 1)
 

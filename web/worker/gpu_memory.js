@@ -9,6 +9,8 @@ const BYTES = { float32: 4, int32: 4, uint8: 1 };
 const KEPT_BYTES = 256 << 20; // of buffers that wait for their next use
 const NEVER_POOLED = 64 << 20; // bytes: caches of many tiles, which come in ever new sizes
 
+export const own = { copies: 0 }; // from buffer to buffer, ours: what is not is ONNX Runtime's
+
 export class GpuMemory {
   live = 0;
   bytes = 0; // of our buffers, waiting ones included
@@ -73,6 +75,7 @@ export class GpuMemory {
     const total = sizes.reduce((sum, size) => sum + padded(size), 0);
     const staging = this.#stagingOf(total);
     const encoder = this.device.createCommandEncoder();
+    own.copies += handles.length;
     handles.forEach((handle, index) => {
       encoder.copyBufferToBuffer(/** @type {GPUBuffer} */ (handle.buffer), 0, staging, offsets[index], (sizes[index] + 3) & ~3);
     });

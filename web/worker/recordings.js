@@ -9,7 +9,7 @@
  */
 
 import * as ort from "onnxruntime-web/webgpu";
-import { byteLength } from "./gpu_memory.js";
+import { byteLength, own } from "./gpu_memory.js";
 
 /** @typedef {import("./inference.js").Handle} Handle */
 /** @typedef {import("./inference.js").GraphEntry} GraphEntry */
@@ -19,7 +19,7 @@ import { byteLength } from "./gpu_memory.js";
 /** @typedef {Record<string, Handle>} Handles */
 
 const replay = /** @type {(session: InferenceSession) => Promise<void>} */ (/** @type {any} */ (ort).replay); // web/ort_in_place.mjs
-const MOST_COPIED = 4 << 20; // bytes that go in; copying more costs a small GPU what it saves
+const MOST_COPIED = 16 << 20; // bytes that go in; copying more costs a small GPU what it saves
 const MOST_FREE = 2 ** 30; // bytes of homes that nobody lives in, kept for the next window or video
 const MOST_HOMELESS = 32;
 
@@ -222,20 +222,22 @@ export class Recordings {
 }
 
 /**
- * Do something, and count the copies from buffer to buffer that it asks of the GPU.
+ * Have ONNX Runtime do something, and count the copies from buffer to buffer that it asks of the GPU; reads of ours may go on meanwhile.
  * @template T
  * @param {() => Promise<T>} work
  */
 async function countingCopies(work) {
   const { prototype } = GPUCommandEncoder;
   const method = prototype.copyBufferToBuffer;
+  const before = own.copies;
   let copies = 0;
   prototype.copyBufferToBuffer = /** @this {GPUCommandEncoder} @param {any[]} words */ function (...words) {
     copies += 1;
     return /** @type {any} */ (method).apply(this, words);
   };
   try {
-    return { value: await work(), copies };
+    const value = await work();
+    return { value, copies: copies - (own.copies - before) };
   } finally {
     prototype.copyBufferToBuffer = method;
   }
@@ -243,5 +245,6 @@ async function countingCopies(work) {
 
 /** @param {GPUCommandEncoder} encoder @param {Pick<Handle, "dtype" | "dims" | "buffer">} from @param {Handle} to */
 function copy(encoder, from, to) {
+  own.copies += 1;
   encoder.copyBufferToBuffer(/** @type {GPUBuffer} */ (from.buffer), 0, /** @type {GPUBuffer} */ (to.buffer), 0, (byteLength(from) + 3) & ~3);
 }

@@ -64,7 +64,8 @@ class Lane:
 
 NATIVE = Lane("native", "CPython, ONNX Runtime on the CPU")
 WASM = Lane("wasm", "Chromium, WASM", query=(("backend", "wasm"),), kind="wasm")
-SOFTWARE = Lane("swiftshader", "Chromium, WebGPU on SwiftShader", SWIFTSHADER, (("backend", "webgpu"), ("cases", "short"), ("limits", "tight")), "webgpu", True)
+SHORT = (("backend", "webgpu"), ("cases", "short"), ("limits", "tight"))
+SOFTWARE = Lane("swiftshader", "Chromium, WebGPU on SwiftShader", SWIFTSHADER, SHORT, "webgpu", True)
 HARDWARE = Lane("gpu", "Chromium, WebGPU on a GPU", GPU, (("backend", "gpu"),), "webgpu")
 LANES = (NATIVE, WASM, SOFTWARE, HARDWARE)
 
