@@ -19,7 +19,8 @@ import { byteLength, own } from "./gpu_memory.js";
 /** @typedef {Record<string, Handle>} Handles */
 
 const replay = /** @type {(session: InferenceSession) => Promise<void>} */ (/** @type {any} */ (ort).replay); // web/ort_in_place.mjs
-const MOST_COPIED = 16 << 20; // bytes that go in; copying more costs a small GPU what it saves
+const MOST_COPIED = 4 << 20; // bytes that go in; copying more costs a small GPU what it saves
+const MOST_IN_PLACE = 2 ** 28; // bytes of a home: what the parity gate has shown to be right; more tiles are bound by the GPU anyway
 const MOST_FREE = 2 ** 30; // bytes of homes that nobody lives in, kept for the next window or video
 const MOST_HOMELESS = 32;
 
@@ -133,8 +134,10 @@ export class Recordings {
   /** Whether a graph is worth recording for these feeds. @param {string} graph @param {GraphEntry} entry @param {Handles} feeds */
   suits(graph, entry, feeds) {
     if (this.#copying.has(graph)) return false;
+    /** @param {string[]} names */
+    const bytes = (names) => names.reduce((sum, name) => sum + byteLength(feeds[name]), 0);
     const copied = Object.keys(entry.inputs).filter((name) => !entry.in_place.includes(name));
-    return copied.reduce((sum, name) => sum + byteLength(feeds[name]), 0) <= MOST_COPIED;
+    return bytes(entry.in_place) <= MOST_IN_PLACE && bytes(copied) <= MOST_COPIED;
   }
 
   /**
