@@ -46,10 +46,10 @@ class Recording {
     for (const name of this.session.inputNames) {
       const handle = feeds[name];
       if (this.entry.in_place.includes(name) || this.fed.get(name) === handle) continue;
-      let own = this.inputs.get(name);
-      if (!own) this.inputs.set(name, (own = this.memory.fresh(handle.dtype, handle.dims)));
+      let place = this.inputs.get(name);
+      if (!place) this.inputs.set(name, (place = this.memory.fresh(handle.dtype, handle.dims)));
       this.fed.set(name, handle);
-      copy(encoder, handle, own);
+      copy(encoder, handle, place);
     }
     this.memory.device.queue.submit([encoder.finish()]);
     if (this.outputs.size) await replay(this.session);
@@ -102,13 +102,13 @@ class Home {
   places = new Map();
   residents = 0; // tensors that live here
 
-  get bytes() {
-    return [...this.places.values()].reduce((sum, handle) => sum + byteLength(handle), 0);
-  }
-
   /** @param {string} key */
   constructor(key) {
     this.key = key;
+  }
+
+  get bytes() {
+    return [...this.places.values()].reduce((sum, handle) => sum + byteLength(handle), 0);
   }
 }
 
