@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from operator import itemgetter
 from time import perf_counter
+from zlib import crc32
 
 from autogaze_web.checkpoint import Checkpoint
 from autogaze_web.colour import Colours, Picture
@@ -21,7 +22,8 @@ from autogaze_web.pipeline import Gazed, Gazer, Painter, SourceFrame, gazed
 from autogaze_web.runtime import HostTensor, Limits, Loop, Runtime, Tensor
 from autogaze_web.settings import GazeSettings
 
-Sync = Callable[[], Awaitable[int]]  # returns when the device has done all it was given: how many dispatches that were since the start
+# Returns when the device has done all it was given: how many dispatches that were since the start. Takes the graph that was run, or "".
+Sync = Callable[[str], Awaitable[int]]
 Bytes = Callable[[], int]  # of the device's memory that is held
 
 
@@ -54,6 +56,7 @@ class LaneTimes:
     dispatches: dict[str, float] = field(default_factory=dict)  # by graph
     window_seconds: list[float] = field(default_factory=list)  # of each window, end to end
     window_bytes: list[int] = field(default_factory=list)  # device memory held at the end of each
+    window_ids: list[str] = field(default_factory=list)  # CRC-32 of the ids that each chose, to be compared between runs
     first_frame_s: float = 0.0  # of a fresh runtime: sessions are made and shaders compiled
 
     def to_json(self) -> dict[str, object]:
@@ -114,7 +117,7 @@ class Timed:
 
     async def add(self, name: str, begin: float) -> None:
         """What was run since `begin` ends here."""
-        before, self.done = self.done, await self.sync()
+        before, self.done = self.done, await self.sync(name)
         self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - begin
         self.dispatches[name] = self.dispatches.get(name, 0) + self.done - before
 
@@ -127,7 +130,7 @@ async def bench(
     times = LaneTimes(lane.name, 0, lane.frames)
     await one_pass(lane, runtime, checkpoint, frames, sync, held, times)
     timed = Timed(runtime, sync)
-    timed.done = await sync()
+    timed.done = await sync("")
     window = lane.gaze.frames_each_window(checkpoint.config)
     await one_pass(lane, timed, checkpoint, frames, sync, held, LaneTimes(lane.name, 0, window), ahead=False)
     times.stages = {name: seconds / window for name, seconds in timed.seconds.items()}
@@ -145,7 +148,7 @@ async def one_pass(
     colours = Colours(runtime)
     uncounted = gazer.frames if ahead else 0
     begin = start = window_start = perf_counter()
-    tokens = 0
+    tokens = digest = 0
     sources = coloured(lane, frames, runtime, colours, uncounted + times.frames)
     try:
         async with aclosing(gazed(sources, gazer) if ahead else one_by_one(sources, gazer)) as items:
@@ -158,18 +161,21 @@ async def one_pass(
                 finally:
                     runtime.release([frame.pixels])
                 if frame.index == 0:
-                    await sync()
+                    await sync("")
                     times.first_frame_s = perf_counter() - begin
                 if frame.index == uncounted - 1:
                     start = window_start = perf_counter()
                 if frame.index >= uncounted:
                     times.tiles = tiling.tiles
-                    tokens += sum(len(item.gaze.cells(tile)) for tile in range(times.tiles))
+                    cells = [item.gaze.cells(tile) for tile in range(times.tiles)]
+                    tokens += sum(map(len, cells))
+                    digest = crc32(repr(cells).encode(), digest)
                     if (frame.index + 1) % gazer.frames == 0:
                         times.window_seconds.append(perf_counter() - window_start)
                         times.window_bytes.append(held())
-                        window_start = perf_counter()
-        await sync()
+                        times.window_ids.append(f"{digest:08x}")
+                        window_start, digest = perf_counter(), 0
+        await sync("")
         times.seconds = (perf_counter() - start) / times.frames
         times.tokens = tokens / times.frames / max(times.tiles, 1)
     finally:
@@ -214,7 +220,7 @@ def enlarged(frame: bytes, size: Clip, width: int, height: int) -> bytes:
 
 
 def lanes(which: str) -> list[BenchLane]:
-    """The lanes of a benchmark: "quick", "gpu", "wasm", "compare" (of two builds or devices), "dispatches" (for a software adapter)."""
+    """The lanes of a benchmark: "quick", "gpu", "wasm", "compare" (two builds or devices), "headline", "dispatches" (a software adapter)."""
 
     def tokens(count: int, mode: str) -> GazeSettings:
         return GazeSettings(mode=mode, max_gaze_tokens_each_frame=count)
@@ -237,7 +243,8 @@ def lanes(which: str) -> list[BenchLane]:
         "quick": ["one tile, 10 tokens", "640×360, resize"],
         "wasm": ["one tile, 10 tokens", "one tile, 40 tokens", "640×360, resize"],
         "gpu": [name for name in everything if name != "dispatches"],
-        "compare": ["one tile, 40 tokens", "45 tiles, 40 tokens", "1280×720, tiled"],
+        "compare": ["one tile, 40 tokens", "45 tiles, 40 tokens", "1280×720, tiled", "1920×1080, tiled"],
+        "headline": ["1920×1080, tiled"],
         "dispatches": ["dispatches"],
     }
     return [everything[name] for name in chosen[which]]

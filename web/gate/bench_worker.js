@@ -3,12 +3,14 @@
 import { Engine } from "../worker/engine.js";
 import { answer, cardOf } from "../worker/python.js";
 import { TIGHT, circumstances, files } from "./circumstances.js";
+import { KernelTimes } from "./gpu_kernels.js";
 import { meterGpu } from "./gpu_meter.js";
 
 const counts = meterGpu();
 
-self.onmessage = async ({ data: { backend, lanes, recorded, limits } }) => {
+self.onmessage = async ({ data: { backend, lanes, recorded, limits, kernels } }) => {
   const begin = performance.now();
+  const times = kernels && "GPUDevice" in self ? new KernelTimes() : null;
   let engine = null;
   try {
     engine = new Engine((news) => news.type === "loading" && self.postMessage({ phase: news.phase }), backend, false, () => undefined);
@@ -18,14 +20,22 @@ self.onmessage = async ({ data: { backend, lanes, recorded, limits } }) => {
     self.postMessage({ phase: "Timing" });
     const fixtures = await files(engine, engine.assets.under("parity/").filter((path) => !path.includes("noise")));
     const { device } = engine;
-    const sync = async () => {
+    const sync = async (/** @type {string} */ graph) => {
       await device?.queue.onSubmittedWorkDone();
-      return counts.dispatches;
+      const done = counts.dispatches;
+      if (device) await times?.settle(device, graph);
+      return done;
     };
     const held = () => counts.bytes;
-    const tell = (/** @type {string} */ times) => self.postMessage({ times: JSON.parse(times) });
-    const times = JSON.parse(await answer(engine.python.run_bench(engine.model, engine.runtime, fixtures, lanes, sync, held, tell)));
-    self.postMessage({ result: { status: "passed", reason: "", lanes: times, gpu: counts, recorded: engine.recorded, ...engine.inference?.held, ...circumstances(engine, begin) } });
+    /** @type {Record<string, unknown>} */
+    const profiles = {};
+    const tell = (/** @type {string} */ text) => {
+      const lane = JSON.parse(text);
+      if (times) profiles[lane.lane] = times.take();
+      self.postMessage({ times: lane });
+    };
+    const timed = JSON.parse(await answer(engine.python.run_bench(engine.model, engine.runtime, fixtures, lanes, sync, held, tell)));
+    self.postMessage({ result: { status: "passed", reason: "", lanes: timed, ...(times ? { profiles } : {}), gpu: counts, recorded: engine.recorded, ...engine.inference?.held, ...circumstances(engine, begin) } });
   } catch (error) {
     const { title, found, detail } = cardOf(error);
     const failed = { status: "failed", reason: `${title} ${found}`, detail };
