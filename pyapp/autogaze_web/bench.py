@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from time import perf_counter
 from zlib import crc32
@@ -219,7 +219,7 @@ def enlarged(frame: bytes, size: Clip, width: int, height: int) -> bytes:
     return b"".join(planes)
 
 
-def lanes(which: str) -> list[BenchLane]:
+def lanes(which: str, tile_batch: int = 0) -> list[BenchLane]:
     """The lanes of a benchmark: "quick", "gpu", "wasm", "compare" (two builds or devices), "headline", "dispatches" (a software adapter)."""
 
     def tokens(count: int, mode: str) -> GazeSettings:
@@ -247,4 +247,4 @@ def lanes(which: str) -> list[BenchLane]:
         "headline": ["1920×1080, tiled"],
         "dispatches": ["dispatches"],
     }
-    return [everything[name] for name in chosen[which]]
+    return [replace(everything[name], gaze=replace(everything[name].gaze, tile_batch=tile_batch)) for name in chosen[which]]

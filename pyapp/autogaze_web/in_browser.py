@@ -275,12 +275,15 @@ async def run_gate(kind: str, files: Any, models: Any, short: bool) -> str:
 
 
 @answered
-async def run_bench(model: OpenModel, runtime: BrowserRuntime, files: Any, which: str, sync: Any, held: Any, tell: Any) -> str:
-    """Time the lanes (autogaze_web.bench) and tell each as JSON as it ends; files: the gate's fixtures; sync, held: of bench."""
+async def run_bench(model: OpenModel, runtime: BrowserRuntime, files: Any, which: str, tile_batch: int, sync: Any, held: Any, tell: Any) -> str:
+    """Time the lanes (autogaze_web.bench) and tell each as JSON as it ends.
+
+    files: the gate's fixtures; tile_batch: 0 for what suits the device; sync, held: of bench.
+    """
     fixtures = read(by_name(files))
     size = CLIPS["whole"]
     found = []
-    for lane in lanes(which):
+    for lane in lanes(which, tile_batch):
         times = await bench(lane, runtime, model.model.checkpoint, fixtures.clips["whole"][:DISTINCT], size, sync, held)
         found.append(times.to_json())
         tell(json.dumps(found[-1]))

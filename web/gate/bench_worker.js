@@ -8,7 +8,7 @@ import { meterGpu } from "./gpu_meter.js";
 
 const counts = meterGpu();
 
-self.onmessage = async ({ data: { backend, lanes, recorded, limits, kernels } }) => {
+self.onmessage = async ({ data: { backend, lanes, recorded, limits, kernels, tileBatch } }) => {
   const begin = performance.now();
   const times = kernels && "GPUDevice" in self ? new KernelTimes() : null;
   let engine = null;
@@ -34,7 +34,7 @@ self.onmessage = async ({ data: { backend, lanes, recorded, limits, kernels } })
       if (times) profiles[lane.lane] = times.take();
       self.postMessage({ times: lane });
     };
-    const timed = JSON.parse(await answer(engine.python.run_bench(engine.model, engine.runtime, fixtures, lanes, sync, held, tell)));
+    const timed = JSON.parse(await answer(engine.python.run_bench(engine.model, engine.runtime, fixtures, lanes, tileBatch, sync, held, tell)));
     self.postMessage({ result: { status: "passed", reason: "", lanes: timed, ...(times ? { profiles } : {}), gpu: counts, recorded: engine.recorded, ...engine.inference?.held, ...circumstances(engine, begin) } });
   } catch (error) {
     const { title, found, detail } = cardOf(error);
