@@ -115,8 +115,8 @@ class TileDecoder:
         """
         c = self.config
         if first:
-            side = c.input_size // c.patch
-            self._replace({"past": self.runtime.zeros("float32", (self.batch, c.vision_hidden, c.trunk_temporal_kernel - 1, side, side))})
+            places = (c.input_size // c.patch) ** 2 + 1  # and one of zeros, which the convolution meets around the picture
+            self._replace({"past": self.runtime.zeros("float32", (self.batch, places, (c.trunk_temporal_kernel - 1) * c.vision_hidden))})
         encoded = await self.runtime.run("encode", {"tiles": tiles, "tile_index": self.tile_index, "past": self.state["past"]})
         self._replace({"past": encoded["next.past"]})
         return encoded["vision"]

@@ -1,4 +1,8 @@
-"""`encode`: tiles of one frame -> vision tokens, with the convolution's memory of the frames before."""
+"""`encode`: tiles of one frame -> vision tokens, with the convolution's memory of the frames before.
+
+Both convolutions are products of matrices: ONNX Runtime's Conv takes three to ten times as long as its MatMul on WebGPU. Everything lies
+position by position, channels last, as norms and products want it.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +19,31 @@ from autogaze_export.model import AutoGaze, ConvBlock
 class Encode(nn.Module):
     """The vision model for one frame at a time; equals the reference's 3-D convolution over whole clips."""
 
+    neighbours: Tensor  # int32 [h·w · k²]: the positions under the k x k taps of each position; h·w is the zeros around the picture
+
     def __init__(self, network: AutoGaze) -> None:
         super().__init__()
         self.network = network
+        side, kernel = network.config.input_size // network.config.patch, network.config.trunk_spatial_kernel
+        places = torch.arange(side * side, dtype=torch.float32).view(1, 1, side, side)
+        taps = F.unfold(F.pad(places, (kernel // 2,) * 4, value=side * side), kernel)[0].t()  # [h·w, k²]
+        self.register_buffer("neighbours", taps.flatten().int(), persistent=False)
 
     def forward(self, tiles: Tensor, tile_index: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """tiles float32 [tiles, 3, tile, tile]; tile_index int32 [batch], those to encode; past float32 [batch, C, 2, h, w], the
-        block's inputs of the two frames before (zeros at the start of a window) -> vision [batch, h·w, hidden], next past.
+        """tiles float32 [tiles, 3, tile, tile]; tile_index int32 [batch], those to encode; past float32 [batch, h·w + 1, frames·C], the
+        block's inputs of the frames before, oldest first (zeros at the start of a window), and a position of zeros -> vision [batch, h·w,
+        hidden], next past.
         """
         vision = self.network.gazing_model.vision_model
         block = cast(ConvBlock, vision.blocks[0]).conv3d
-        patches = vision.temporal_conv
-        x = F.conv2d(
-            fused.take(tiles, tile_index, axis=0), patches.weight.squeeze(2), patches.bias, stride=patches.stride[1:]
-        )  # [batch, C, h, w]
-        x = vision.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # over channels
-        x = torch.cat([past, x[:, :, None]], dim=2)  # [batch, C, 3, h, w]
-        past = x[:, :, 1:]
-        # A 3-D convolution whose output is one frame deep is a 2-D one over channels × frames; its weight only needs another shape.
-        x = F.relu(F.conv2d(x.flatten(1, 2), block.weight.flatten(1, 2), block.bias, padding=cast(tuple[int, ...], block.padding)[1:]))
-        x = x.flatten(2).transpose(1, 2)  # [batch, h·w, C]
+        stem = vision.temporal_conv
+        patch, channels = stem.stride[1], stem.out_channels
+        x = fused.take(tiles, tile_index, axis=0).unflatten(2, (-1, patch)).unflatten(4, (-1, patch))  # [batch, 3, h, patch, w, patch]
+        x = F.linear(x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2), stem.weight.flatten(1), stem.bias)  # [batch, h·w, C]
+        x = torch.cat([past, F.pad(vision.norm(x), (0, 0, 0, 1))], dim=2)  # [batch, h·w + 1, (frames + 1)·C]
+        past = x[:, :, channels:]
+        # A 3-D convolution whose output is one frame deep is a product with what lies under its taps, place by place, frame by frame.
+        x = fused.take(x, self.neighbours, axis=1).unflatten(1, (past.shape[1] - 1, -1)).flatten(2)  # [batch, h·w, k²·(frames + 1)·C]
+        x = F.relu(F.linear(x, block.weight.permute(0, 3, 4, 2, 1).flatten(1), block.bias))
         features = F.linear(x, vision.out_proj.weight.flatten(1), vision.out_proj.bias)
         return features + self.network.gazing_model.connector.pos_embed, past

@@ -110,7 +110,7 @@ def encode_spec(config: ModelConfig) -> GraphSpec:
     inputs = {
         "tiles": Port("float32", ("tiles", 3, tile, tile)),
         "tile_index": Port("int32", ("batch",)),
-        "past": Port("float32", ("batch", config.vision_hidden, config.trunk_temporal_kernel - 1, side, side)),
+        "past": Port("float32", ("batch", side * side + 1, (config.trunk_temporal_kernel - 1) * config.vision_hidden)),
     }
     return GraphSpec("encode", Encode, inputs, ("vision", "next.past"), weights=True)
 
