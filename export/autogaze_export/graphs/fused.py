@@ -14,6 +14,9 @@ from torch.nn import functional as F
 from autogaze_export.model import RMSNorm
 
 
+RUN = 128  # keys whose values are summed by one workgroup: with thousands in a row a GPU waits for a few of its cores
+
+
 def silu(x: Tensor) -> Tensor:
     """x · sigmoid(x)."""
     if torch.onnx.is_in_onnx_export():
@@ -57,10 +60,12 @@ def write_slots(cache: Tensor, new: Tensor, slots: Tensor, axis: int) -> Tensor:
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """softmax(query · keys + bias) · values, as plain products: the quickest for a block's few queries.
 
-    query [B, heads, S, head_dim], scaled; keys [B, heads, head_dim, L]; values [B, heads, L, head_dim]; bias [B or 1, 1, S, L] ->
-    [B, S, heads · head_dim].
+    query [B, heads, S, head_dim], scaled; keys [B, heads, head_dim, L]; values [B, heads, L, head_dim]; bias [B or 1, 1, S, L], L a multiple of
+    RUN -> [B, S, heads · head_dim].
     """
-    mixed: Tensor = (query @ keys + bias).softmax(-1) @ values
+    probs = (query @ keys + bias).softmax(-1).unflatten(-1, (-1, RUN))  # [B, heads, S, L / RUN, RUN]
+    probs = probs.transpose(2, 3) if query.shape[2] > 1 else probs.flatten(2, 3)[:, :, :, None]
+    mixed: Tensor = (probs @ values.unflatten(2, (-1, RUN))).sum(2)
     return mixed.transpose(1, 2).flatten(2)
 
 
