@@ -105,7 +105,7 @@ def test_the_shortest_windows_work(model: Model, clip: NDArray[np.uint8], window
 
 def test_how_the_caches_grow_changes_nothing(model: Model, clip: NDArray[np.uint8]) -> None:
     settings = {"clip_len": 4, "max_gaze_tokens_each_frame": 20}  # every cell: the frame goes on after the caches have grown
-    small, large = gaze_at(model, clip, step=8, **settings), gaze_at(model, clip, step=1024, **settings)
+    small, large = gaze_at(model, clip, step=64, **settings), gaze_at(model, clip, step=1024, **settings)
     assert [gaze.ids for gaze in small] == [gaze.ids for gaze in large]
 
 
@@ -120,6 +120,6 @@ def test_ids_do_not_depend_on_how_caches_are_made_nor_on_company(model: Model, s
     """Caches for a whole window, batches at the same time: as one block after the other."""
     clip = np.random.default_rng(6).integers(0, 256, (2 * WINDOW + 1, 100, 150, 3), dtype=np.uint8)  # six tiles
     plain = gaze_at(model, clip, mode="tiled", max_gaze_tokens_each_frame=33, **settings)
-    roomy = gaze_at(model, clip, step=16, kind=Roomy, mode="tiled", max_gaze_tokens_each_frame=33, tile_batch=4, **settings)
+    roomy = gaze_at(model, clip, step=64, kind=Roomy, mode="tiled", max_gaze_tokens_each_frame=33, tile_batch=4, **settings)
     assert [gaze.ids for gaze in roomy] == [gaze.ids for gaze in plain]
     assert [gaze.valid for gaze in roomy] == [gaze.valid for gaze in plain]

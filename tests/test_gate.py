@@ -11,6 +11,7 @@ from functools import cache
 import pytest
 
 from autogaze_web.checkpoint import Checkpoint
+from autogaze_web.decode import SLOT
 from autogaze_web.gate import files, fixtures
 from autogaze_web.gate.cases import BUILT_IN, CASES, NOISE, Case
 from autogaze_web.gate.verdict import CaseVerdict, judge, judge_case
@@ -116,6 +117,11 @@ def changed(place: int, by: float) -> Callable[[HostTensor], HostTensor]:
     return change
 
 
+def raised(by: float) -> Callable[[HostTensor], HostTensor]:
+    """Adds to every element."""
+    return lambda tensor: HostTensor(array("f", [value + by for value in tensor.data]), tensor.dtype, tensor.shape)
+
+
 def swapped_row(tensor: HostTensor) -> HostTensor:
     """A table of angles whose rows begin one late: every position is off by one."""
     wide = tensor.shape[1]
@@ -128,8 +134,8 @@ PAINTS = tuple(graph for graph in GRAPHS if graph.startswith("paint"))
 FAULTS = {  # what is planted: case, graphs, feed, change, the stage that must be named
     "a resize tap": ("short", ("prepare",), "column_weights", changed(40, 300.0), ("prepare", "tiles")),
     "a position id": ("ragged", STEPS, "cos", swapped_row, ("step", "probs")),
-    "a stop rule off by one": ("ragged", ("step_next",), "remaining", changed(0, 1), ("step", "block_valid")),
-    "a threshold": ("ragged", STEPS, "threshold", changed(0, 0.1), ("step", "block_valid")),
+    "a stop rule off by one": ("ragged", ("step_next",), "shut", raised(-SLOT), ("step", "block_valid")),
+    "a threshold": ("ragged", ("step_next",), "threshold", changed(0, 0.1), ("step", "block_valid")),
     "a mask cell": ("painted", PAINTS, "cells", changed(3 * 14 * 14 + 30, 1.0), ("paint", "mask_panel")),
     "a blend": ("painted", ("paint_image",), "shown", changed(0, -0.02), ("paint", "mask_panel")),
     "a colour": ("short", ("rgb",), "blue_gain", changed(1, 2**-6), ("rgb", "frame")),

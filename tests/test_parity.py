@@ -81,7 +81,7 @@ def report_with(tiny_model: Path, graph: str, output: str, spoil: Callable[[Any]
         ("encode", "vision", spoil_first(0.01)),
         ("step_first", "next.block_ids", spoil_first(1)),
         ("step_next", "task_loss", spoil_first(0.001)),
-        ("step_next", "next.count", spoil_first(1)),
+        ("step_next", "next.slots", spoil_first(1)),
         ("shift", "next.key_0", spoil_first(0.001)),
         ("grow", "next.key_valid", spoil_first(1)),
         ("paint", "mask_panel", lambda values: values ^ 1),

@@ -31,7 +31,7 @@ CASES = {
 def render_all(runtime: Strict, model: Model, settings: GazeSettings, sizes: list[tuple[int, int]]) -> list[int]:
     """Render frames of some sizes and give everything back; -> how many handles were live after each frame."""
     gazer = Gazer(runtime, model.checkpoint, settings)
-    gazer.shared.capacity_step = 32
+    gazer.shared.capacity_step = 64
     painter = Painter(runtime, model.checkpoint.config.layout, PaintSettings())
     live: list[int] = []
 

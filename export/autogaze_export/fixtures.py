@@ -48,10 +48,10 @@ def watched_greedy(module: Step, margins: list[list[float]]) -> Callable[[Tensor
     """Step.greedy that notes how far ahead of the next id each chosen one was: the smallest lead of a row's slots, in logits."""
     greedy = type(module).greedy
 
-    def watched(logits: Tensor, emitted: Tensor) -> Tensor:
-        chosen = greedy(module, logits, emitted)
-        taken = emitted[:, None] + chosen.cumsum(1) - chosen  # [B, slots, vocab]: what each slot may not choose
-        top = logits.masked_fill(taken > 0, -torch.inf).topk(2, dim=-1).values
+    def watched(logits: Tensor, penalty: Tensor) -> Tensor:
+        chosen = greedy(module, logits, penalty)
+        taken = (penalty < 0)[:, None] | (chosen.cumsum(1) > chosen.long())  # [B, slots, vocab]: what each slot may not choose
+        top = logits.masked_fill(taken, -torch.inf).topk(2, dim=-1).values
         margins.append((top[..., 0] - top[..., 1]).amin(1).tolist())
         return chosen
 

@@ -31,7 +31,7 @@ TOLERANCE = 1e-4  # of float outputs against PyTorch
 PREFIX = "network."  # where a graph module keeps the network
 # Sizes of the example inputs: all different, so that the exporter cannot take two dims for one.
 EXAMPLE = {
-    "batch": 2, "capacity": 640, "more": 96, "positions": 300, "tiles": 5, "height": 37, "width": 41, "channels": 3,
+    "batch": 2, "runs": 10, "near_runs": 7, "more": 96, "positions": 300, "tiles": 5, "height": 37, "width": 41, "channels": 3,
     "tile_rows": 2, "tile_columns": 3, "column_blocks": 4, "row_blocks": 6, "column_window": 7, "row_window": 9,
     "layers": 8, "cell_rows": 28, "cell_columns": 42, "row_groups": 59, "column_groups": 61,
     "luma_height": 45, "luma_stride": 53, "blue_height": 19, "blue_stride": 23, "red_height": 29, "red_stride": 31,

@@ -1,8 +1,8 @@
 """Which operators ONNX Runtime Web 1.30 runs on WebGPU, as data, and a lint that holds a graph to them.
 
 Measured with one-operator models on its native WebGPU execution provider. An operator outside the table lands on the CPU, which costs a
-round trip in the middle of a graph; a few are worse, and fail when they are run. int64 is a CPU type there, but for constants and for
-the indices that ArgMax gives to a Scatter or Gather.
+round trip in the middle of a graph; a few are worse, and fail when they are run. int64 is a CPU type there, but for constants, for
+the indices that ArgMax gives to a Scatter or Gather, and for positions cast from float32 for RotaryEmbedding.
 """
 
 from __future__ import annotations
@@ -90,11 +90,20 @@ def casts_only(graph: onnx.GraphProto, value: str) -> bool:
     return bool(takers) and all(node.op_type == "Cast" and NAMES.get(attributes(node)["to"]) not in KERNELS["Transpose"] for node in takers)
 
 
+def makes_positions(graph: onnx.GraphProto, node: onnx.NodeProto, types: Mapping[str, int]) -> bool:
+    """Whether a node casts float32 to the int64 that RotaryEmbedding takes as positions, and nothing else takes: that runs on the GPU."""
+    if node.op_type != "Cast" or types.get(node.input[0]) != onnx.TensorProto.FLOAT or attributes(node)["to"] != INT64:
+        return False
+    places = [(taker.op_type, place) for taker in graph.node for place, value in enumerate(taker.input) if value == node.output[0]]
+    return bool(places) and set(places) == {("RotaryEmbedding", 1)} and node.output[0] not in {value.name for value in graph.output}
+
+
 def complaints(graph: onnx.GraphProto) -> Iterator[str]:
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output, *graph.value_info)}
     types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
     constants = {tensor.name for tensor in graph.initializer}
     indices = {node.output[0] for node in graph.node if node.op_type == "ArgMax"}
+    positions = {node.output[0] for node in graph.node if makes_positions(graph, node, types)}
     for node in graph.node:
         name = node.op_type
         taken = NAMES.get(types.get(node.input[1 if name == "Where" else 0], 0), "an unknown type")
@@ -111,8 +120,9 @@ def complaints(graph: onnx.GraphProto) -> Iterator[str]:
                 yield f"{name} with {attribute.name} fails when it is run"
         if name == "Transpose" and attributes(node).get("perm") in LAYOUTS and casts_only(graph, node.output[0]):
             yield "Transpose between layouts is moved behind the Cast that follows, and a Transpose of its type runs on the CPU"
-        if name == "Cast" and INT64 in (types.get(node.input[0]), types.get(node.output[0])):
+        if name == "Cast" and INT64 in (types.get(node.input[0]), types.get(node.output[0])) and node.output[0] not in positions:
             yield "Cast from or to int64 runs on the CPU"
         for position, value in enumerate(node.input):
-            if types.get(value) == INT64 and value not in constants and not (value in indices and INDEX_INPUT.get(name) == position):
+            index = value in positions or (value in indices and INDEX_INPUT.get(name) == position)
+            if types.get(value) == INT64 and value not in constants and not index:
                 yield f"{name} takes {value}, int64 that is computed"

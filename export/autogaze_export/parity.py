@@ -185,7 +185,7 @@ async def gaze_clip(runtime: Runtime, model: Model, settings: GazeSettings) -> t
     width, height = SIZES[settings.mode]
     clip = drifting_clip(width, height, FRAMES)
     gazer = Gazer(runtime, model.checkpoint, settings)
-    gazer.shared.capacity_step = 32  # the caches grow from frame to frame, so that growing is compared too
+    gazer.shared.capacity_step = 64  # the caches grow from frame to frame, so that growing is compared too
     gazes = [await gazer.gaze(SourceFrame(i, i / 30, width, height, runtime.upload(to_host(frame)))) for i, frame in enumerate(clip)]
     return gazes, clip
 

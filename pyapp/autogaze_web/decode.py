@@ -15,10 +15,16 @@ from autogaze_web.rotary import rotary_tables
 from autogaze_web.runtime import HostTensor, Limits, Runtime, Tensor, floats, ints
 
 NEVER = -3e38  # a task loss that no prediction is at or below; finite, because shaders may take infinities for impossible
+FORBIDDEN = -(2.0**30)  # added to the logit of an id that must not be chosen; multiples of it mark the slot that chose the id
+SLOT = 2.0**80  # a slot's distance to the budget, in units that no task loss reaches
+ENDED = 2.0**16 * SLOT  # what a slot that is not valid adds to it: more than any budget, and still exact beside half a SLOT
+RUN = 64  # slots whose values attention sums at a time; capacities are multiples
 CAPACITY_STEP = 256  # slots by which the caches grow; attention costs what the capacity is, and growing copies the caches
+NEAR_PARTS = 4  # of a window, by which a frame's first block sees more of the caches
 POSITIONS_STEP = 2048  # rows by which the tables of angles grow
 COLLECTED = ("block_ids", "block_valid", "probs", "task_loss")
-BETWEEN_FRAMES = ("past", "block_ids", "block_valid", "key_valid", "count", "slot")  # of the state; the rest belongs to a frame
+FLAGS = ("key_valid", "hidden")  # of the state: one a slot of the caches, and grows with them
+BETWEEN_FRAMES = ("past", "block_ids", "block_valid", "penalty", "angle", "slots", *FLAGS)  # of the state; the rest belongs to a frame
 
 
 def tile_batch(config: ModelConfig, budgets: Sequence[int], tiles: int, limits: Limits) -> int:
@@ -66,24 +72,27 @@ class Shared:
     def __post_init__(self) -> None:
         self.positions = 0
         self.tables: dict[str, Tensor] = {}
-        self.slot_indices: dict[int, Tensor] = {}  # by capacity: batches that run at the same time may have reached different ones
+        self.slot_indices: dict[int, Tensor] = {}  # by length
         self.outgrown: list[Tensor] = []  # which a run may still be using
+
+    def slots(self, count: int) -> Tensor:
+        """0, 1, 2 … of so many slots."""
+        if count not in self.slot_indices:
+            self.slot_indices[count] = self.runtime.upload(ints(range(count)))
+        return self.slot_indices[count]
 
     def reach(self, capacity: int) -> dict[str, Tensor]:
         """cos, sin and slot_index for a capacity."""
-        if capacity not in self.slot_indices:
-            self.slot_indices[capacity] = self.runtime.upload(floats(range(capacity)))
         if self.positions <= capacity:  # no more tokens than slots, so no position past the capacity
             self.positions = (capacity // POSITIONS_STEP + 1) * POSITIONS_STEP
             self.outgrown += self.tables.values()
             cos, sin = rotary_tables(self.config, self.positions)
             self.tables = {"cos": self.runtime.upload(cos), "sin": self.runtime.upload(sin)}
-        return self.tables | {"slot_index": self.slot_indices[capacity]}
+        return self.tables | {"slot_index": self.slots(capacity)}
 
-    def keep(self, capacities: set[int]) -> None:
-        """Give back what no batch needs that is at one of these capacities; while none is running."""
-        gone = [self.slot_indices.pop(capacity) for capacity in list(self.slot_indices) if capacity not in capacities]
-        self.runtime.release([*self.outgrown, *gone])
+    def tidy(self) -> None:
+        """Give back the tables that were too short; while nothing is running."""
+        self.runtime.release(self.outgrown)
         self.outgrown = []
 
     def release(self) -> None:
@@ -100,7 +109,13 @@ class TileDecoder:
         self.shared, self.runtime, self.config = shared, shared.runtime, shared.config
         self.batch, self.frames = tiles, frames
         self.tile_index = self.runtime.upload(ints(range(first_tile, first_tile + tiles)))
-        self.threshold = self.runtime.upload(floats([NEVER if threshold is None else threshold]))
+        slots, self.threshold = self.config.slots, NEVER if threshold is None else threshold
+        own = [float(place // slots == row) for row in range(tiles) for place in range(tiles * slots)]  # 1 where a block's slot is of the row
+        self.constants = {
+            "threshold": self.runtime.upload(floats([self.threshold])),
+            "rows": self.runtime.upload(floats(own, (tiles, tiles * slots))),
+        }
+        self.budgets: dict[int, dict[str, Tensor]] = {}  # what a frame of such a budget begins with
         self.capacity = 0
         self.state: dict[str, Tensor] = {}
         self.used = 0  # slots written
@@ -122,18 +137,18 @@ class TileDecoder:
         return encoded["vision"]
 
     def _forget_keys(self) -> None:
-        """Forget what the decoder has seen. The caches keep their buffers: what is not valid is not seen."""
+        """Forget what the decoder has seen. The caches keep their buffers: nothing sees what lies after its own slot."""
         c = self.config
         self.used = 0
         self.frame_slots.clear()
-        if self.capacity:
-            self._replace({"key_valid": self.runtime.zeros("float32", (self.batch, self.capacity))})
+        penalty = [FORBIDDEN if token == c.eos_token else 0.0 for token in range(c.vocab)]
         self._replace(
             {
                 "block_ids": self.runtime.upload(ints([c.eos_token] * self.batch * c.slots, (self.batch, c.slots))),
-                "block_valid": self.runtime.zeros("int32", (self.batch, c.slots)),
-                "count": self.runtime.zeros("int32", (self.batch, 1)),
-                "slot": self.runtime.zeros("int32", (1,)),
+                "block_valid": self.runtime.zeros("float32", (self.batch, c.slots)),
+                "penalty": self.runtime.upload(floats(penalty * self.batch, (self.batch, c.vocab))),
+                "angle": self.runtime.zeros("float32", (self.batch, c.slots)),
+                "slots": self.runtime.upload(ints([*range(c.slots)] * self.batch, (self.batch, c.slots))),
             }
         )
 
@@ -147,8 +162,7 @@ class TileDecoder:
         blocks = -(budget // -c.slots)
         await self._reserve(c.slots + c.connector_tokens)
         self.used += c.slots + c.connector_tokens
-        self.state["remaining"] = self.runtime.upload(floats([budget]))
-        collected = await self._loop("step_first", {"vision": vision}, blocks)
+        collected = await self._loop("step_first", {"vision": vision, "near": self._near(), **self._opening(budget)}, blocks)
         # Capacity is made for what a frame mostly needs; a longer one goes on after the caches have grown.
         while len(collected) < blocks and not self.stopped:
             await self._reserve(c.slots)
@@ -156,12 +170,33 @@ class TileDecoder:
         self.blocks = len(collected)
         return join_blocks(collected, self.batch, c.slots, budget)
 
+    def _opening(self, budget: int) -> dict[str, Tensor]:
+        """What a frame of a budget begins with: how far each slot of the first block lies past it, and the task loss that opens the slot."""
+        if budget not in self.budgets:
+            slots = self.config.slots
+            past = [SLOT * (slot + 0.5 - budget) for slot in range(slots)]
+            least = [NEVER, *[self.threshold] * (slots - 1)]  # every frame looks at one cell at least
+            after = [distance + slots * (SLOT + ENDED) for distance in past]  # a block on, less what its valid slots will take away
+            self.budgets[budget] = {
+                "first_bar": self.runtime.upload(floats([max(pair) for pair in zip(past, least, strict=True)])),
+                "first_shut": self.runtime.upload(floats(after, (1, slots))),
+            }
+        return self.budgets[budget]
+
+    def _near(self) -> Tensor:
+        """The slots that a frame's first block looks at. Each number is a session where shapes are fixed, so there are but a few."""
+        c, near = self.config, self.capacity
+        if self.runtime.limits.whole_windows:
+            part = -(self.frames * (c.slots + c.connector_tokens) // -(NEAR_PARTS * RUN)) * RUN
+            near = min(near, -(self.used // -part) * part)
+        return self.shared.slots(near)
+
     async def _loop(self, first: str, feeds: dict[str, Tensor], blocks: int) -> list[dict[str, HostTensor]]:
         """Blocks of the open frame until its rows stop, the capacity is full or `blocks` are made; each but the frame's first feeds one."""
         slots = self.config.slots
         room = (self.capacity - self.used) // slots + (first == "step_first")
         state = {name: self.state.pop(name) for name in list(self.state) if name != "past"}  # the loop's from here on, also if it fails
-        feeds = {**self.shared.reach(self.capacity), "threshold": self.threshold, **feeds}
+        feeds = {**self.shared.reach(self.capacity), **self.constants, **feeds}
         loop = await self.runtime.loop(first, "step_next", feeds, state, (*COLLECTED, "stop"), "stop", min(blocks, room))
         self.state |= loop.state
         self.used += (len(loop.collected) - (first == "step_first")) * slots
@@ -178,7 +213,7 @@ class TileDecoder:
         fed = c.slots + c.connector_tokens + (self.blocks - 1) * c.slots
         if self.blocks < blocks:
             await self._reserve(c.slots)
-            feeds = {**self.shared.reach(self.capacity), **self.state, "threshold": self.threshold}
+            feeds = {**self.shared.reach(self.capacity), **self.constants, **self.state}
             after = await self.runtime.run("step_next", feeds)
             self._replace({name.removeprefix("next."): tensor for name, tensor in after.items() if name.startswith("next.")})
             self.runtime.release([tensor for name, tensor in after.items() if not name.startswith("next.")])
@@ -191,8 +226,9 @@ class TileDecoder:
 
     def release(self) -> None:
         """Give back every tensor of this batch."""
-        self.runtime.release([self.tile_index, self.threshold, *self.state.values()])
-        self.state = {}
+        made = [self.constants, *self.budgets.values(), self.state]
+        self.runtime.release([self.tile_index, *(tensor for tensors in made for tensor in tensors.values())])
+        self.constants, self.budgets, self.state = {}, {}, {}
 
     async def _reserve(self, slots: int) -> None:
         """Make room for so many more slots."""
@@ -205,7 +241,7 @@ class TileDecoder:
         if self.capacity:
             more = {"more_valid": zeros["key_valid"], "more_keys": zeros["key_0"], "more_values": zeros["value_0"]}
             try:
-                grown = await self.runtime.run("grow", {name: self.state[name] for name in ("key_valid", *self._cache_names())} | more)
+                grown = await self.runtime.run("grow", {name: self.state[name] for name in (*FLAGS, *self._cache_names())} | more)
             finally:
                 self.runtime.release(list(zeros.values()))
             zeros = {name.removeprefix("next."): tensor for name, tensor in grown.items()}
@@ -222,12 +258,13 @@ class TileDecoder:
         return needed + (self.frames - done - 1) * needed // (done + 1)
 
     def _zeros(self, slots: int) -> dict[str, Tensor]:
-        """key_valid and caches of so many slots; to grow by them, one layer's serve all."""
+        """Flags and caches of so many slots; to grow by them, one layer's serve all."""
         c = self.config
         shapes = {"key": (c.heads, c.head_dim, slots), "value": (c.heads, slots, c.head_dim)}
         names = ["key_0", "value_0"] if self.capacity else self._cache_names()
+        flags = FLAGS[:1] if self.capacity else FLAGS
         caches = {name: self.runtime.zeros("float32", (self.batch, *shapes[name.split("_")[0]])) for name in names}
-        return caches | {"key_valid": self.runtime.zeros("float32", (self.batch, slots))}
+        return caches | {name: self.runtime.zeros("float32", (self.batch, slots)) for name in flags}
 
     async def _drop_oldest_frame(self) -> None:
         """rolling: the oldest frame's slots go, and positions begin again at the oldest frame that is left."""
@@ -235,7 +272,7 @@ class TileDecoder:
         if not self.frame_slots:
             self._forget_keys()
             return
-        names = ("key_valid", "count", "slot", *self._cache_names())
+        names = ("key_valid", "angle", "slots", *self._cache_names())
         count = self.runtime.upload(ints([dropped]))
         feeds = {name: self.state[name] for name in names} | self.shared.reach(self.capacity) | {"dropped": count}
         try:

@@ -123,7 +123,7 @@ class Gazer:
             parts = await all_of(gazing) if self.runtime.limits.side_by_side else [await each for each in gazing]
             for decoder in decoders:
                 await decoder.close_frame(max(other.blocks for other in decoders))
-            self.shared.keep({decoder.capacity for decoder in decoders})
+            self.shared.tidy()
         finally:
             self.overlook(seen)
         return join_tiles(parts, self.config.eos_token)

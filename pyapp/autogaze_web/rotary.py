@@ -40,11 +40,12 @@ def rotary_frequencies(config: ModelConfig) -> list[float]:
 
 @lru_cache(maxsize=8)
 def rotary_tables(config: ModelConfig, rows: int) -> tuple[HostTensor, HostTensor]:
-    """Cosines and sines, float32 [rows, head_dim / 2]: row n is position n - 1, so that a running count of tokens is an index.
+    """Cosines and sines, float32 [rows, head_dim]: row n is position n - 1, so that a running count of tokens is an index.
 
-    Row 0 belongs to the padding in front of the first frame, which nothing looks at.
+    Each angle comes once for the query and once for the key, which the step graphs turn together. Row 0 belongs to the
+    padding in front of the first frame, which nothing looks at.
     """
     frequencies = rotary_frequencies(config)
-    angles = [float32(max(row - 1, 0) * frequency) for row in range(rows) for frequency in frequencies]
-    shape = (rows, len(frequencies))
+    angles = [float32(max(row - 1, 0) * frequency) for row in range(rows) for frequency in [*frequencies, *frequencies]]
+    shape = (rows, 2 * len(frequencies))
     return HostTensor(array("f", map(cos, angles)), "float32", shape), HostTensor(array("f", map(sin, angles)), "float32", shape)

@@ -7,19 +7,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autogaze_export.graphs import fused
-from autogaze_export.model import rotate
 
 
 class Grow(nn.Module):
     """More slots behind those there are; the step graphs then run at the larger capacity."""
 
     def forward(
-        self, key_valid: Tensor, caches: list[Tensor], more_valid: Tensor, more_keys: Tensor, more_values: Tensor
+        self, key_valid: Tensor, hidden: Tensor, caches: list[Tensor], more_valid: Tensor, more_keys: Tensor, more_values: Tensor
     ) -> tuple[Tensor, ...]:
         """more_*: zeros of the new slots, float32 [batch, more], [batch, heads, head_dim, more] and [batch, heads, more, head_dim]."""
         keys = [torch.cat([cache, more_keys], dim=3) for cache in caches[0::2]]
         values = [torch.cat([cache, more_values], dim=2) for cache in caches[1::2]]
-        return torch.cat([key_valid, more_valid], dim=1), *(cache for pair in zip(keys, values, strict=True) for cache in pair)
+        flags = [torch.cat([old, more_valid], dim=1) for old in (key_valid, hidden)]
+        return *flags, *(cache for pair in zip(keys, values, strict=True) for cache in pair)
 
 
 class Shift(nn.Module):
@@ -32,23 +32,27 @@ class Shift(nn.Module):
     def forward(
         self,
         key_valid: Tensor,  # float32 [batch, capacity]
-        count: Tensor,  # int32 [batch, 1]
-        slot: Tensor,  # int32 [1]: the next free slot
+        angle: Tensor,  # float32 [batch, slots], as in the step graphs
+        slots: Tensor,  # int32 [batch, slots], as in the step graphs
         dropped: Tensor,  # int32 [1]: how many slots go
-        cos: Tensor,  # float32 [positions, head_dim / 2]: row n is the angle of position n - 1
+        cos: Tensor,  # float32 [positions, head_dim]: row n is the angle of position n - 1; its halves are equal
         sin: Tensor,
-        slot_index: Tensor,  # float32 [capacity]: 0, 1, 2 …
+        slot_index: Tensor,  # int32 [capacity]: 0, 1, 2 …
         caches: list[Tensor],
     ) -> tuple[Tensor, ...]:
-        gone = (dropped.float() - slot_index).clamp(0, 1)  # [capacity]
-        tokens = (key_valid * gone).sum(1, keepdim=True)  # [batch, 1]: the positions that go
-        source = torch.minimum(slot_index + dropped.float(), slot_index.amax(0)).int()
-        left = (slot.float() - dropped.float() - slot_index).clamp(0, 1)
-        valid = fused.take(key_valid, source, axis=1) * left
-        angle = tokens.int() + 1
-        # Turning by -angle swaps the sign of the sine. Keys lie [batch, heads, head_dim, capacity].
-        turn = [F.embedding(angle, table)[:, :, None] for table in (cos, -sin)]  # [batch, 1, 1, head_dim / 2]
-        keys = [rotate(fused.take(cache, source, axis=3).transpose(2, 3), turn[0], turn[1]).transpose(2, 3) for cache in caches[0::2]]
+        tokens = torch.where(slot_index < dropped, key_valid, 0.0).sum(1, keepdim=True)  # [batch, 1]: the positions that go
+        index = slot_index.float()
+        source = torch.minimum(index + dropped.float(), index.amax(0)).int()  # nothing is left to come to the last slots: nothing sees them
+        valid = fused.take(key_valid, source, axis=1)
+        half = cos.shape[1] // 2
+        c, s = (F.embedding(tokens.int() + 1, table)[:, :, :half, None] for table in (cos, sin))  # [batch, 1, head_dim / 2, 1]
+        keys = [turned_back(fused.take(cache, source, axis=3), c, s) for cache in caches[0::2]]
         values = [fused.take(cache, source, axis=2) for cache in caches[1::2]]
-        slot, count = slot - dropped, count - tokens.int()
-        return count, slot, valid, *(cache for pair in zip(keys, values, strict=True) for cache in pair)
+        return angle - tokens, slots - dropped, valid, *(cache for pair in zip(keys, values, strict=True) for cache in pair)
+
+
+def turned_back(keys: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Keys [batch, heads, head_dim, capacity], whose neighbouring channels rotate together, by an angle backwards."""
+    first, second = keys.unflatten(2, (-1, 2)).split(1, dim=3)  # each [batch, heads, head_dim / 2, 1, capacity]
+    cos, sin = cos[..., None], sin[..., None]
+    return torch.cat([first * cos + second * sin, second * cos - first * sin], dim=3).flatten(2, 3)

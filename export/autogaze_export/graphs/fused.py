@@ -12,9 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autogaze_export.model import RMSNorm
-
-
-RUN = 128  # keys whose values are summed by one workgroup: with thousands in a row a GPU waits for a few of its cores
+from autogaze_web.decode import RUN
 
 
 def silu(x: Tensor) -> Tensor:
@@ -48,36 +46,62 @@ def skip_rms_norm(x: Tensor, branch: Tensor, norm: RMSNorm) -> tuple[Tensor, Ten
     return x, norm(x)
 
 
-def write_slots(cache: Tensor, new: Tensor, slots: Tensor, axis: int) -> Tensor:
-    """Replace the entries `slots` (int32 [S]) of an axis of cache by new; in place, where the runtime gives both one buffer."""
+def write_slots(cache: Tensor, new: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Replace entries of an axis of cache by new, at index (int32, of new's shape); in place, where the runtime gives both one buffer."""
     if torch.onnx.is_in_onnx_export():
-        shape = [1] * new.dim()
-        shape[axis] = -1
-        return node("ScatterElements", cache, cache, slots.view(shape).expand(new.shape), new, axis=axis)
-    return cache.index_copy_(axis, slots.long(), new)
+        return node("ScatterElements", cache, cache, index, new, axis=axis)
+    return cache.scatter_(axis, index.long(), new)
+
+
+def turn_pairs(x: Tensor, positions: Tensor, cos: Tensor, sin: Tensor, width: int) -> Tensor:
+    """Rotary embedding of the first `width` channels of x [B, heads, S, channels], each with its neighbour.
+
+    positions int64 [B, S], rows of cos and sin [·, width / 2].
+    """
+    if torch.onnx.is_in_onnx_export():
+        options = {"interleaved": 1, "num_heads": x.shape[1], "rotary_embedding_dim": width}
+        return node("com.microsoft::RotaryEmbedding", x, x, positions, cos, sin, **options)
+    first, second = x[..., :width:2], x[..., 1:width:2]
+    c, s = cos[positions][:, None], sin[positions][:, None]  # [B, 1, S, width / 2]
+    turned = torch.stack([first * c - second * s, second * c + first * s], dim=-1).flatten(-2)
+    return torch.cat([turned, x[..., width:]], dim=-1)
+
+
+def gemm(a: Tensor, b: Tensor, c: Tensor, alpha: float = 1.0) -> Tensor:
+    """alpha · a · b + c, of matrices [m, k] and [k, n]; c broadcasts."""
+    if torch.onnx.is_in_onnx_export():
+        return torch.onnx.ops.symbolic("Gemm", (a, b, c), {"alpha": alpha}, dtype=a.dtype, shape=(a.shape[0], b.shape[1]))
+    return alpha * (a @ b) + c
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """softmax(query · keys + bias) · values, as plain products: the quickest for a block's few queries.
 
-    query [B, heads, S, head_dim], scaled; keys [B, heads, head_dim, L]; values [B, heads, L, head_dim]; bias [B or 1, 1, S, L], L a multiple of
-    RUN -> [B, S, heads · head_dim].
+    query [B, heads, S, head_dim], scaled; keys [B, heads, head_dim, L]; values [B, heads, L, head_dim]; bias [B, 1, S, L], L a multiple of RUN
+    -> [B, S, heads · head_dim].
     """
+    # A workgroup sums a RUN; over thousands of keys in a row a GPU would wait for a few of its cores.
     probs = (query @ keys + bias).softmax(-1).unflatten(-1, (-1, RUN))  # [B, heads, S, L / RUN, RUN]
     probs = probs.transpose(2, 3) if query.shape[2] > 1 else probs.flatten(2, 3)[:, :, :, None]
-    mixed: Tensor = (probs @ values.unflatten(2, (-1, RUN))).sum(2)
-    return mixed.transpose(1, 2).flatten(2)
+    return side_by_side((probs @ values.unflatten(2, (-1, RUN))).sum(2))
 
 
 def attend_many(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """As attend, in one operator: a frame's first block has hundreds of queries, and their scores are the largest tensor there is."""
     if torch.onnx.is_in_onnx_export():
-        heads, rows = keys.shape[1], query.transpose(1, 2).flatten(2)
+        rows = side_by_side(query)
         inputs = (rows, keys.transpose(2, 3), values, None, None, bias)
         operator = "com.microsoft::MultiHeadAttention"
-        attributes: dict[str, Any] = {"num_heads": heads, "scale": 1.0}
+        attributes: dict[str, Any] = {"num_heads": keys.shape[1], "scale": 1.0}
         return torch.onnx.ops.symbolic(operator, inputs, attributes, dtype=rows.dtype, shape=rows.shape, version=1)
     return attend(query, keys, values, bias)
+
+
+def side_by_side(x: Tensor) -> Tensor:
+    """Heads [B, heads, S, head_dim] -> [B, S, heads · head_dim]."""
+    if x.shape[2] == 1:  # nothing to transpose
+        return x.reshape(x.shape[0], 1, -1)
+    return x.transpose(1, 2).flatten(2)
 
 
 def take(x: Tensor, index: Tensor, axis: int) -> Tensor:

@@ -15,6 +15,9 @@ from autogaze_export.graphs.prepare import Prepare, PrepareTiled
 from autogaze_export.graphs.step import StepFirst, StepNext
 from autogaze_export.model import AutoGaze
 from autogaze_web.config import ModelConfig
+from autogaze_web.decode import RUN
+
+CAPACITY = f"{RUN}*runs"
 
 Dim = int | str  # a size, the name of one, or "14*name"
 Shape = tuple[Dim, ...]
@@ -52,13 +55,9 @@ class Sizes:
         c = self.config
         caches = {}
         for layer in range(c.layers):
-            caches[f"key_{layer}"] = Port("float32", ("batch", c.heads, c.head_dim, "capacity"), "caches")
-            caches[f"value_{layer}"] = Port("float32", ("batch", c.heads, "capacity", c.head_dim), "caches")
+            caches[f"key_{layer}"] = Port("float32", ("batch", c.heads, c.head_dim, CAPACITY), "caches")
+            caches[f"value_{layer}"] = Port("float32", ("batch", c.heads, CAPACITY, c.head_dim), "caches")
         object.__setattr__(self, "caches", caches)
-
-    @property
-    def cells(self) -> int:
-        return self.config.cells_each_frame
 
 
 def graph_specs(config: ModelConfig) -> list[GraphSpec]:
@@ -117,62 +116,56 @@ def encode_spec(config: ModelConfig) -> GraphSpec:
 
 def step_specs(sizes: Sizes) -> list[GraphSpec]:
     c = sizes.config
-    block = {"block_ids": Port("int32", ("batch", c.slots)), "block_valid": Port("int32", ("batch", c.slots))}
-    frame = {
-        "emitted": Port("float32", ("batch", c.vocab)),
-        "active": Port("float32", ("batch", 1)),
-        "remaining": Port("float32", (1,)),
-    }
-    count, slot = {"count": Port("int32", ("batch", 1))}, {"slot": Port("int32", (1,))}
+    block = {"block_ids": Port("int32", ("batch", c.slots)), "block_valid": Port("float32", ("batch", c.slots))}
+    place = {"penalty": Port("float32", ("batch", c.vocab))} | between_frames(c)
     tables = {
-        "cos": Port("float32", ("positions", c.head_dim // 2)),
-        "sin": Port("float32", ("positions", c.head_dim // 2)),
-        "slot_index": Port("float32", ("capacity",)),
+        "cos": Port("float32", ("positions", c.head_dim)),
+        "sin": Port("float32", ("positions", c.head_dim)),
+        "slot_index": Port("int32", (CAPACITY,)),
+        "rows": Port("float32", ("batch", f"{c.slots}*batch")),
+        "key_valid": Port("float32", ("batch", CAPACITY)),
     }
-    key_valid, threshold = {"key_valid": Port("float32", ("batch", "capacity"))}, {"threshold": Port("float32", (1,))}
     vision = {"vision": Port("float32", ("batch", c.connector_tokens, c.hidden))}
-    choice = ("next.block_ids", "next.block_valid", "probs", "task_loss", "stop")
-    after = ("next.emitted", "next.active", "next.remaining", "next.count")
+    near = {"near": Port("int32", (f"{RUN}*near_runs",))}
+    budget = {"first_bar": Port("float32", (c.slots,)), "first_shut": Port("float32", (1, c.slots))}
+    frame = {"hidden": Port("float32", ("batch", CAPACITY)), "shut": Port("float32", ("batch", c.slots))}
+    threshold = {"threshold": Port("float32", (1,))}
+    choice = ("next.block_ids", "next.block_valid", "probs", "task_loss", "stop", "next.penalty", "next.shut", "next.slots")
     caches = ("next.key_valid", *(f"next.{name}" for name in sizes.caches))
     in_place = ("key_valid", *sizes.caches)
-    first = vision | block | tables | key_valid | count | slot | {"remaining": frame["remaining"]} | threshold | sizes.caches
-    anchor = {"anchor": Port("int32", ("batch", 1))}
-    following = (
-        block | frame | count | anchor | slot | {"frame_slot": Port("float32", (1,))} | tables | key_valid | threshold | sizes.caches
-    )
+    first, following = vision | block | place | tables | near | budget, block | place | tables | frame | threshold
+    outputs = (*choice, "next.angle", "next.hidden", *caches)
     return [
-        GraphSpec(
-            "step_first",
-            StepFirst,
-            first,
-            (*choice, *after, "next.anchor", "next.slot", "next.frame_slot", *caches),
-            in_place,
-            weights=True,
-        ),
-        GraphSpec("step_next", StepNext, following, (*choice, *after, "next.slot", *caches), in_place, weights=True),
+        GraphSpec("step_first", StepFirst, first | sizes.caches, outputs, in_place, weights=True),
+        GraphSpec("step_next", StepNext, following | sizes.caches, (*choice, *caches), in_place, weights=True),
     ]
+
+
+def between_frames(c: ModelConfig) -> dict[str, Port]:
+    """Where the sequence is, for each slot of a block."""
+    return {"angle": Port("float32", ("batch", c.slots)), "slots": Port("int32", ("batch", c.slots))}
 
 
 def cache_specs(sizes: Sizes) -> list[GraphSpec]:
     c = sizes.config
     caches = tuple(f"next.{name}" for name in sizes.caches)
-    key_valid = {"key_valid": Port("float32", ("batch", "capacity"))}
+    key_valid = {"key_valid": Port("float32", ("batch", CAPACITY))}
     more = {
         "more_valid": Port("float32", ("batch", "more")),
         "more_keys": Port("float32", ("batch", c.heads, c.head_dim, "more")),
         "more_values": Port("float32", ("batch", c.heads, "more", c.head_dim)),
     }
-    shift = key_valid | {
-        "count": Port("int32", ("batch", 1)),
-        "slot": Port("int32", (1,)),
+    shift = {
         "dropped": Port("int32", (1,)),
-        "cos": Port("float32", ("positions", c.head_dim // 2)),
-        "sin": Port("float32", ("positions", c.head_dim // 2)),
-        "slot_index": Port("float32", ("capacity",)),
+        "cos": Port("float32", ("positions", c.head_dim)),
+        "sin": Port("float32", ("positions", c.head_dim)),
+        "slot_index": Port("int32", (CAPACITY,)),
     }
+    grow = key_valid | {"hidden": key_valid["key_valid"]} | sizes.caches | more
+    shift = key_valid | between_frames(c) | shift | sizes.caches
     return [
-        GraphSpec("grow", lambda _: Grow(), key_valid | sizes.caches | more, ("next.key_valid", *caches)),
-        GraphSpec("shift", lambda _: Shift(), shift | sizes.caches, ("next.count", "next.slot", "next.key_valid", *caches)),
+        GraphSpec("grow", lambda _: Grow(), grow, ("next.key_valid", "next.hidden", *caches)),
+        GraphSpec("shift", lambda _: Shift(), shift, ("next.angle", "next.slots", "next.key_valid", *caches)),
     ]
 
 

@@ -62,7 +62,7 @@ class Watched:
         ended = await self.runtime.loop(first, then, feeds, state, collect, flag, limit)
         for run in ended.collected:
             for name in collect:
-                self.tell(STEP, name, run[name])
+                self.tell(STEP, name, flags(run[name]) if name == "block_valid" else run[name])
         return ended
 
     async def read(self, tensors: Sequence[Tensor]) -> list[HostTensor]:
@@ -70,6 +70,11 @@ class Watched:
 
     def release(self, tensors: Sequence[Tensor]) -> None:
         self.runtime.release(tensors)
+
+
+def flags(tensor: HostTensor) -> HostTensor:
+    """0.0 and 1.0 as integers, which are compared as they are."""
+    return HostTensor(array("i", map(int, tensor.data)), "int32", tensor.shape)
 
 
 async def play(case: Case, runtime: Runtime, checkpoint: Checkpoint, clip: Sequence[bytes], tell: Tell) -> None:
