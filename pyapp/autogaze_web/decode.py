@@ -72,7 +72,7 @@ class Shared:
     def __post_init__(self) -> None:
         self.positions = 0
         self.tables: dict[str, Tensor] = {}
-        self.slot_indices: dict[int, Tensor] = {}  # by length
+        self.slot_indices: dict[int, Tensor] = {}  # by how many
         self.outgrown: list[Tensor] = []  # which a run may still be using
 
     def slots(self, count: int) -> Tensor:
@@ -90,9 +90,10 @@ class Shared:
             self.tables = {"cos": self.runtime.upload(cos), "sin": self.runtime.upload(sin)}
         return self.tables | {"slot_index": self.slots(capacity)}
 
-    def tidy(self) -> None:
-        """Give back the tables that were too short; while nothing is running."""
-        self.runtime.release(self.outgrown)
+    def keep(self, counts: set[int]) -> None:
+        """Give back what nobody needs who counts so many slots; while nothing else is running."""
+        gone = [self.slot_indices.pop(count) for count in list(self.slot_indices) if count not in counts]
+        self.runtime.release([*self.outgrown, *gone])
         self.outgrown = []
 
     def release(self) -> None:
@@ -116,7 +117,7 @@ class TileDecoder:
             "rows": self.runtime.upload(floats(own, (tiles, tiles * slots))),
         }
         self.budgets: dict[int, dict[str, Tensor]] = {}  # what a frame of such a budget begins with
-        self.capacity = 0
+        self.capacity = self.near = 0
         self.state: dict[str, Tensor] = {}
         self.used = 0  # slots written
         self.blocks = 0  # of the frame that is open
@@ -162,7 +163,8 @@ class TileDecoder:
         blocks = -(budget // -c.slots)
         await self._reserve(c.slots + c.connector_tokens)
         self.used += c.slots + c.connector_tokens
-        collected = await self._loop("step_first", {"vision": vision, "near": self._near(), **self._opening(budget)}, blocks)
+        self.near = self._near()
+        collected = await self._loop("step_first", {"vision": vision, "near": self.shared.slots(self.near), **self._opening(budget)}, blocks)
         # Capacity is made for what a frame mostly needs; a longer one goes on after the caches have grown.
         while len(collected) < blocks and not self.stopped:
             await self._reserve(c.slots)
@@ -183,13 +185,13 @@ class TileDecoder:
             }
         return self.budgets[budget]
 
-    def _near(self) -> Tensor:
-        """The slots that a frame's first block looks at. Each number is a session where shapes are fixed, so there are but a few."""
-        c, near = self.config, self.capacity
-        if self.runtime.limits.whole_windows:
-            part = -(self.frames * (c.slots + c.connector_tokens) // -(NEAR_PARTS * RUN)) * RUN
-            near = min(near, -(self.used // -part) * part)
-        return self.shared.slots(near)
+    def _near(self) -> int:
+        """How many slots a frame's first block looks at. Each number is a session where shapes are fixed, so there are but a few."""
+        if not self.runtime.limits.whole_windows:
+            return self.capacity
+        c = self.config
+        part = -(self.frames * (c.slots + c.connector_tokens) // -(NEAR_PARTS * RUN)) * RUN
+        return min(self.capacity, -(self.used // -part) * part)
 
     async def _loop(self, first: str, feeds: dict[str, Tensor], blocks: int) -> list[dict[str, HostTensor]]:
         """Blocks of the open frame until its rows stop, the capacity is full or `blocks` are made; each but the frame's first feeds one."""

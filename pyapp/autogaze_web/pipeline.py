@@ -123,7 +123,7 @@ class Gazer:
             parts = await all_of(gazing) if self.runtime.limits.side_by_side else [await each for each in gazing]
             for decoder in decoders:
                 await decoder.close_frame(max(other.blocks for other in decoders))
-            self.shared.tidy()
+            self.shared.keep({count for decoder in decoders for count in (decoder.capacity, decoder.near)})
         finally:
             self.overlook(seen)
         return join_tiles(parts, self.config.eos_token)

@@ -6,7 +6,7 @@
  */
 
 import * as ort from "onnxruntime-web/webgpu";
-import { GpuMemory } from "./gpu_memory.js";
+import { GpuMemory, byteLength } from "./gpu_memory.js";
 import { HostMemory } from "./host_memory.js";
 import { Recordings } from "./recordings.js";
 import { Cancelled, classified } from "./trouble.js";
@@ -29,6 +29,7 @@ import { Cancelled, classified } from "./trouble.js";
 const MOST_AHEAD = 24; // runs of a loop before its flags are read
 const PENDING = 64; // dispatches to a submission, which costs as much as several of them
 const BEYOND = 2; // and where it goes on for longer than the last one did
+const HEAVY = 2 ** 28; // bytes in place: a run that nobody needed then costs more than an answer that is awaited
 const ROOMY = 2 ** 30; // bytes of a tensor: a device that allows them has memory of its own
 const MOST_SESSIONS = 96; // a session fixes its shapes and holds its own weights, so those not used for longest go
 
@@ -269,10 +270,12 @@ export class Inference {
    */
   async #loop(first, then, feeds, state, collect, flag, limit) {
     const collected = [];
+    const bytes = this.manifest.graphs[then].in_place.reduce((sum, name) => sum + (state[name] ? byteLength(state[name]) : 0), 0);
+    const beyond = bytes > HEAVY ? 1 : BEYOND;
     const expected = Math.min(this.#lasted.get(first) ?? 1, MOST_AHEAD);
     try {
       while (collected.length < limit) {
-        const ahead = !this.device ? 1 : expected > collected.length ? expected - collected.length : BEYOND;
+        const ahead = !this.device ? 1 : expected > collected.length ? expected - collected.length : beyond;
         if (this.cancelled) throw new Cancelled("stopped");
         const graphs = Array.from({ length: Math.min(ahead, limit - collected.length) }, (_, run) => (run + collected.length ? then : first));
         const { states, numbers } = await this.#several(graphs, feeds, state, [...collect, flag]);

@@ -21,7 +21,7 @@ import { byteLength, own } from "./gpu_memory.js";
 const replay = /** @type {(session: InferenceSession) => Promise<void>} */ (/** @type {any} */ (ort).replay); // web/ort_in_place.mjs
 const MOST_COPIED = 4 << 20; // bytes that go in; copying more costs a small GPU what it saves
 const MOST_IN_PLACE = 2 ** 28; // bytes of a home: what the parity gate has shown to be right; more tiles are bound by the GPU anyway
-const MOST_FREE = 2 ** 30; // bytes of homes that nobody lives in, kept for the next window or video
+const MOST_FREE = 2 ** 28; // bytes of homes that nobody lives in, kept for the next video
 const MOST_HOMELESS = 32;
 
 /** A session and the buffers that it was recorded over. */
