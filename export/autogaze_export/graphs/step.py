@@ -58,7 +58,7 @@ class Step(nn.Module):
             self.register_buffer(name, constant, persistent=False)
 
     def decode(self, x: Tensor, angle: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, slots: Tensor, caches: list[Tensor]) -> Tensor:
-        """Run the layers over x [B, S, hidden], write their keys and values at slots [B or 1, S] of the caches; -> last position [B, hidden].
+        """Run the layers over x [B, S, hidden], write keys and values at slots [B or 1, S] of the caches; -> last position [B, hidden].
 
         angle float32 [B, S], rows of the tables cos and sin [positions + 1, head_dim]; bias float32 [B, 1, S, capacity];
         caches: keys [B, heads, head_dim, capacity] and values [B, heads, capacity, head_dim] of each layer by turns, replaced here.
