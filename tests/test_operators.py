@@ -55,6 +55,15 @@ def test_an_argmax_may_index_and_nothing_else() -> None:
     assert list(complaints(graph([best, as_data], **types))) == ["Expand takes i, int64 that is computed"]
 
 
+@pytest.mark.parametrize(("source", "place", "found"), [(FLOAT, 1, 0), (INT32, 1, 2), (FLOAT, 0, 2)])
+def test_float32_may_become_positions_and_nothing_else(source: int, place: int, found: int) -> None:
+    inputs = ["x", "x", "cos", "sin"]
+    inputs[place] = "i"
+    nodes = [helper.make_node("Cast", ["a"], ["i"], to=INT64), helper.make_node("RotaryEmbedding", inputs, ["c"], domain="com.microsoft")]
+    said = list(complaints(graph(nodes, a=source, i=INT64, x=FLOAT, cos=FLOAT, sin=FLOAT, c=FLOAT)))
+    assert "Cast from or to int64 runs on the CPU" in said if found else not said
+
+
 def test_a_planted_operator_is_found_in_an_exported_graph(tiny_model: Path) -> None:
     model = read_model(tiny_model)
     shapes = {"tiles": [2, 3, 64, 64], "tile_index": [2], "past": [2, 17, 48]}

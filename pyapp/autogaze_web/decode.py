@@ -111,10 +111,10 @@ class TileDecoder:
         self.batch, self.frames = tiles, frames
         self.tile_index = self.runtime.upload(ints(range(first_tile, first_tile + tiles)))
         slots, self.threshold = self.config.slots, NEVER if threshold is None else threshold
-        own = [float(place // slots == row) for row in range(tiles) for place in range(tiles * slots)]  # 1 where a block's slot is of the row
+        own = [float(place // slots == row) for row in range(tiles) for place in range(tiles * slots)]
         self.constants = {
             "threshold": self.runtime.upload(floats([self.threshold])),
-            "rows": self.runtime.upload(floats(own, (tiles, tiles * slots))),
+            "rows": self.runtime.upload(floats(own, (tiles, tiles * slots))),  # 1 where a slot of a block is of the row
         }
         self.budgets: dict[int, dict[str, Tensor]] = {}  # what a frame of such a budget begins with
         self.capacity = self.near = 0
@@ -173,7 +173,7 @@ class TileDecoder:
         return join_blocks(collected, self.batch, c.slots, budget)
 
     def _opening(self, budget: int) -> dict[str, Tensor]:
-        """What a frame of a budget begins with: how far each slot of the first block lies past it, and the task loss that opens the slot."""
+        """What a frame of a budget begins with: the task loss that opens a slot of its first block, and how far past the budget that is."""
         if budget not in self.budgets:
             slots = self.config.slots
             past = [SLOT * (slot + 0.5 - budget) for slot in range(slots)]

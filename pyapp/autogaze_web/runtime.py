@@ -92,7 +92,7 @@ class Runtime(Protocol):
     async def loop(
         self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
     ) -> Loop:
-        """Run `first` once, then `then` until the output `flag` (int32 [1]) is not 0, at most `limit` runs in all.
+        """Run `first` once, then `then` until the output `flag` (int32 or float32 [1]) is not 0, at most `limit` runs in all.
 
         `feeds` stay the same; `state` is replaced after each run by the run's `next.` outputs and belongs to the loop: what a run
         replaces is released, and all of it when a run fails. `collect` names outputs, of the state or not, that come back to the host

@@ -60,10 +60,11 @@ class Step(nn.Module):
     def decode(
         self, x: Tensor, angle: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, slots: Tensor, caches: list[Tensor], near: int | None = None
     ) -> Tensor:
-        """Run the layers over x [B, S, hidden] and write their keys and values at slots [B or 1, S] of the caches; -> [B, hidden] of the last.
+        """Run the layers over x [B, S, hidden], write keys and values at slots [B or 1, S] of the caches; -> last position [B, hidden].
 
-        angle float32 [B, S], rows of the tables cos and sin [positions + 1, head_dim]; bias float32 [B, 1, S, near], of the slots that are
-        looked at, None for all; caches: keys [B, heads, head_dim, capacity] and values [B, heads, capacity, head_dim] of each layer by turns, replaced here.
+        angle float32 [B, S], rows of the tables cos and sin [positions + 1, head_dim]; near: the slots that are looked at, None for all;
+        bias float32 [B, 1, S, near]; caches: keys [B, heads, head_dim, capacity] and values [B, heads, capacity, head_dim] of each layer
+        by turns, replaced here.
         """
         layers = cast(list[DecoderLayer], list(self.network.gazing_model.gaze_decoder.model.layers))
         positions = angle.long()  # the one int64 that is computed: RotaryEmbedding wants it, and a GPU casts it from float32

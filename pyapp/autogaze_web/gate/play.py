@@ -21,6 +21,7 @@ WATCHED = {  # outputs of a graph that are compared; a loop's collected outputs 
     PAINT: ("mask_panel", "output_panel", "row_stats"),
 }
 STEP = "step"
+FLAGS = ("block_valid", "stop")  # of STEP: numbers that are yes or no
 NUMBERS = "numbers"  # of a painted frame: mask_ratio, update_ratio, psnr_db (0 for none)
 
 Tell = Callable[[str, str, HostTensor], None]  # graph, output, values
@@ -62,7 +63,7 @@ class Watched:
         ended = await self.runtime.loop(first, then, feeds, state, collect, flag, limit)
         for run in ended.collected:
             for name in collect:
-                self.tell(STEP, name, flags(run[name]) if name == "block_valid" else run[name])
+                self.tell(STEP, name, flags(run[name]) if name in FLAGS else run[name])
         return ended
 
     async def read(self, tensors: Sequence[Tensor]) -> list[HostTensor]:
@@ -73,8 +74,8 @@ class Watched:
 
 
 def flags(tensor: HostTensor) -> HostTensor:
-    """0.0 and 1.0 as integers, which are compared as they are."""
-    return HostTensor(array("i", map(int, tensor.data)), "int32", tensor.shape)
+    """Whether each number is above 0, as an integer, which must be equal and not near."""
+    return HostTensor(array("i", [int(value > 0) for value in tensor.data]), "int32", tensor.shape)
 
 
 async def play(case: Case, runtime: Runtime, checkpoint: Checkpoint, clip: Sequence[bytes], tell: Tell) -> None:
