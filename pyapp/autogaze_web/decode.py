@@ -164,7 +164,9 @@ class TileDecoder:
         await self._reserve(c.slots + c.connector_tokens)
         self.used += c.slots + c.connector_tokens
         self.near = self._near()
-        collected = await self._loop("step_first", {"vision": vision, "near": self.shared.slots(self.near), **self._opening(budget)}, blocks)
+        collected = await self._loop(
+            "step_first", {"vision": vision, "near": self.shared.slots(self.near), **self._opening(budget)}, blocks
+        )
         # Capacity is made for what a frame mostly needs; a longer one goes on after the caches have grown.
         while len(collected) < blocks and not self.stopped:
             await self._reserve(c.slots)

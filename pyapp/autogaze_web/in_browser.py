@@ -275,7 +275,9 @@ async def run_gate(kind: str, files: Any, models: Any, short: bool) -> str:
 
 
 @answered
-async def run_bench(model: OpenModel, runtime: BrowserRuntime, files: Any, which: str, tile_batch: int, sync: Any, held: Any, tell: Any) -> str:
+async def run_bench(
+    model: OpenModel, runtime: BrowserRuntime, files: Any, which: str, tile_batch: int, sync: Any, held: Any, tell: Any
+) -> str:
     """Time the lanes (autogaze_web.bench) and tell each as JSON as it ends.
 
     files: the gate's fixtures; tile_batch: 0 for what suits the device; sync, held: of bench.

@@ -77,8 +77,8 @@ def gemm(a: Tensor, b: Tensor, c: Tensor, alpha: float = 1.0) -> Tensor:
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """softmax(query · keys + bias) · values, as plain products: the quickest for a block's few queries.
 
-    query [B, heads, S, head_dim], scaled; keys [B, heads, head_dim, L]; values [B, heads, L, head_dim]; bias [B, 1, S, L], L a multiple of RUN
-    -> [B, S, heads · head_dim].
+    query [B, heads, S, head_dim], scaled; keys [B, heads, head_dim, L]; values [B, heads, L, head_dim]; bias [B, 1, S, L], L a multiple
+    of RUN -> [B, S, heads · head_dim].
     """
     # A workgroup sums a RUN; over thousands of keys in a row a GPU would wait for a few of its cores.
     probs = (query @ keys + bias).softmax(-1).unflatten(-1, (-1, RUN))  # [B, heads, S, L / RUN, RUN]
