@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from autogaze_web.decode import FrameGaze
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.gif import Pixels
 from autogaze_web.metrics import FrameNumbers
 from autogaze_web.model_folder import read_model

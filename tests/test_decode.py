@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from autogaze_export.checkpoint import load_network
 from autogaze_export.model import AutoGaze, Sequence
-from autogaze_web.decode import NEVER, FrameGaze
+from autogaze_web.decode import NEVER
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.model_folder import Model, read_model
 from autogaze_web.pipeline import Gazer, SourceFrame
 from autogaze_web.runtime import Limits, Tensor, floats

@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autogaze_web.decode import FrameGaze
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.gaze_log import GazeLog, MemoryStore
 from autogaze_web.tiles import Tiling
 

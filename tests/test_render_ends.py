@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
-from autogaze_web.decode import FrameGaze
 from autogaze_web.errors import MissingError, NotRunError, SettingsError, VideoError
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.model_folder import read_model
 from autogaze_web.pipeline import FrameResult, SourceFrame
 from autogaze_web.render import Job, Stages, read_frames, render_frames, render_video

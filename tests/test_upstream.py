@@ -16,7 +16,7 @@ from autogaze_export.graphs.prepare import Prepare, resize
 from autogaze_export.model import AutoGaze, Gaze
 from autogaze_export.torch_runtime import TorchRuntime
 from autogaze_web.checkpoint import Checkpoint
-from autogaze_web.decode import FrameGaze
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.pipeline import Gazer, SourceFrame
 from autogaze_web.runtime import HostTensor, Runtime, Tensor
 from autogaze_web.settings import GazeSettings

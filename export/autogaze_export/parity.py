@@ -20,7 +20,7 @@ from autogaze_export.checkpoint import load_network
 from autogaze_export.model import AutoGaze
 from autogaze_export.torch_runtime import TorchRuntime, to_host
 from autogaze_web.colour import FORMATS, MATRICES, RGB, Colours, Picture
-from autogaze_web.decode import FrameGaze
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.model_folder import Model, read_model
 from autogaze_web.paint import GEOMETRIES, MASK_MODES, OUTPUT_MODES, PaintSettings
 from autogaze_web.pipeline import Gazer, Painter, SourceFrame

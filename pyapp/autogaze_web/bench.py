@@ -189,6 +189,7 @@ async def one_by_one(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer) ->
     async with aclosing(frames):
         async for frame in frames:
             seen = await gazer.see(frame)
+            await gazer.begin_with(seen)
             yield Gazed(frame, seen, await gazer.choose(seen), 0.0, 0.0)
 
 

@@ -6,100 +6,31 @@ Everything that is large stays in the runtime. A frame is one call of `encode` a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
-from autogaze_web.config import ModelConfig
-from autogaze_web.rotary import rotary_tables
-from autogaze_web.runtime import HostTensor, Limits, Runtime, Tensor, floats, ints
+from autogaze_web.caches import NEAR_PARTS, RUN, Shared
+from autogaze_web.runtime import Ahead, Begun, HostTensor, Loop, Tensor, floats, ints
 
 NEVER = -3e38  # a task loss that no prediction is at or below; finite, because shaders may take infinities for impossible
 FORBIDDEN = -(2.0**30)  # added to the logit of an id that must not be chosen; multiples of it mark the slot that chose the id
 SLOT = 2.0**80  # a slot's distance to the budget, in units that no task loss reaches
 ENDED = 2.0**16 * SLOT  # what a slot that is not valid adds to it: more than any budget, and still exact beside half a SLOT
-RUN = 64  # slots whose values attention sums at a time; capacities are multiples
-CAPACITY_STEP = 256  # slots by which the caches grow; attention costs what the capacity is, and growing copies the caches
-NEAR_PARTS = 4  # of a window, by which a frame's first block sees more of the caches
-POSITIONS_STEP = 2048  # rows by which the tables of angles grow
+FEW_TILES = 8  # in a batch: up to here a frame is opened by a guess how the one before ends
 COLLECTED = ("block_ids", "block_valid", "probs", "task_loss")
 FLAGS = ("key_valid", "hidden")  # of the state: one a slot of the caches, and grows with them
-BETWEEN_FRAMES = ("past", "block_ids", "block_valid", "penalty", "angle", "slots", *FLAGS)  # of the state; the rest belongs to a frame
-
-
-def tile_batch(config: ModelConfig, budgets: Sequence[int], tiles: int, limits: Limits) -> int:
-    """Tiles to decode together so that caches and attention stay within the limits; ids do not depend on it.
-
-    budgets: of the frames of a window. At most two capacities of caches are held (while they grow), and three times a first block's
-    scores, which a device that takes whole windows never has as a whole (its attention goes piece by piece); its caches are counted as
-    frames that stop early fill them.
-    """
-    blocks = [-(budget // -config.slots) for budget in budgets]
-    most = sum(config.connector_tokens + count * config.slots for count in blocks)
-    mostly = len(budgets) * (config.connector_tokens + config.slots)
-    width = config.heads * config.head_dim
-    scores = 0 if limits.whole_windows else 3 * config.heads * (config.connector_tokens + config.slots)
-    each = 4 * (mostly if limits.whole_windows else most) * (2 * 2 * config.layers * width + scores)
-    return max(1, min(tiles, limits.memory // each, limits.tensor // (4 * width * most)))
-
-
-class FrameGaze(NamedTuple):
-    """What every tile of a batch looks at in one frame; each a list a tile, of the same number of slots."""
-
-    ids: list[list[int]]  # ids within the frame, in the order chosen; the end token where not valid
-    valid: list[list[bool]]
-    probs: list[list[float]]  # of the chosen id in the whole vocabulary
-    task_loss: list[list[float]]  # predicted before the slot's token is added; one a slot of the blocks, so past the budget too
-
-    @property
-    def slots(self) -> int:
-        """num_gazing_each_frame of this frame."""
-        return len(self.ids[0])
-
-    def cells(self, tile: int) -> list[int]:
-        """The valid ids of a tile."""
-        return [token for token, valid in zip(self.ids[tile], self.valid[tile], strict=True) if valid]
+BETWEEN_FRAMES = ("block_ids", "block_valid", "penalty", "angle", "slots", *FLAGS)  # of the state; the rest belongs to a frame
 
 
 @dataclass
-class Shared:
-    """What all batches of a run take, and what depends on the capacity only."""
+class Opened:
+    """A frame that is being looked at."""
 
-    runtime: Runtime
-    config: ModelConfig
-    capacity_step: int = CAPACITY_STEP
-
-    def __post_init__(self) -> None:
-        self.positions = 0
-        self.tables: dict[str, Tensor] = {}
-        self.slot_indices: dict[int, Tensor] = {}  # by how many
-        self.outgrown: list[Tensor] = []  # which a run may still be using
-
-    def slots(self, count: int) -> Tensor:
-        """0, 1, 2 … of so many slots."""
-        if count not in self.slot_indices:
-            self.slot_indices[count] = self.runtime.upload(ints(range(count)))
-        return self.slot_indices[count]
-
-    def reach(self, capacity: int) -> dict[str, Tensor]:
-        """cos, sin and slot_index for a capacity."""
-        if self.positions <= capacity:  # no more tokens than slots, so no position past the capacity
-            self.positions = (capacity // POSITIONS_STEP + 1) * POSITIONS_STEP
-            self.outgrown += self.tables.values()
-            cos, sin = rotary_tables(self.config, self.positions)
-            self.tables = {"cos": self.runtime.upload(cos), "sin": self.runtime.upload(sin)}
-        return self.tables | {"slot_index": self.slots(capacity)}
-
-    def keep(self, counts: set[int]) -> None:
-        """Give back what nobody needs who counts so many slots; while nothing else is running."""
-        gone = [self.slot_indices.pop(count) for count in list(self.slot_indices) if count not in counts]
-        self.runtime.release([*self.outgrown, *gone])
-        self.outgrown = []
-
-    def release(self) -> None:
-        """Give back every tensor."""
-        self.runtime.release([*self.tables.values(), *self.slot_indices.values(), *self.outgrown])
-        self.__post_init__()
+    blocks: int  # at most
+    given: dict[str, Tensor]  # the state that it began with
+    begun: Begun
+    base: int  # slots that were used before
+    frame_slots: tuple[int, ...]  # of the frames before
+    left: list[Tensor] = field(default_factory=list)  # what no later frame needs of where it is expected to end
 
 
 class TileDecoder:
@@ -109,6 +40,7 @@ class TileDecoder:
         """Tiles first_tile … first_tile + tiles - 1 of a frame, in windows of `frames` frames."""
         self.shared, self.runtime, self.config = shared, shared.runtime, shared.config
         self.batch, self.frames = tiles, frames
+        self.prefill = self.config.slots + self.config.connector_tokens  # tokens that a frame's first block feeds
         self.tile_index = self.runtime.upload(ints(range(first_tile, first_tile + tiles)))
         slots, self.threshold = self.config.slots, NEVER if threshold is None else threshold
         own = [float(place // slots == row) for row in range(tiles) for place in range(tiles * slots)]
@@ -118,10 +50,12 @@ class TileDecoder:
         }
         self.budgets: dict[int, dict[str, Tensor]] = {}  # what a frame of such a budget begins with
         self.capacity = self.near = 0
-        self.state: dict[str, Tensor] = {}
+        self.past: list[Tensor] = []  # of encode: one, once a frame was seen
+        self.state: dict[str, Tensor] = {}  # between frames, or where the last loop ended; a loop under way has it
         self.used = 0  # slots written
-        self.blocks = 0  # of the frame that is open
-        self.stopped = False  # whether all its rows have
+        self.opened: Opened | None = None  # the last frame that was
+        self.ended: tuple[Opened, int] | None = None  # it, and its blocks, until it is closed
+        self.expected: Opened | None = None  # the one before, while it is not known how it ends
         self.frame_slots: deque[int] = deque()  # of each frame that is still a key: what dropping it frees
 
     async def see(self, tiles: Tensor, first: bool) -> Tensor:
@@ -132,10 +66,14 @@ class TileDecoder:
         c = self.config
         if first:
             places = (c.input_size // c.patch) ** 2 + 1  # and one of zeros, which the convolution meets around the picture
-            self._replace({"past": self.runtime.zeros("float32", (self.batch, places, (c.trunk_temporal_kernel - 1) * c.vision_hidden))})
-        encoded = await self.runtime.run("encode", {"tiles": tiles, "tile_index": self.tile_index, "past": self.state["past"]})
-        self._replace({"past": encoded["next.past"]})
+            self._remember(self.runtime.zeros("float32", (self.batch, places, (c.trunk_temporal_kernel - 1) * c.vision_hidden)))
+        encoded = await self.runtime.run("encode", {"tiles": tiles, "tile_index": self.tile_index, "past": self.past[0]})
+        self._remember(encoded["next.past"])
         return encoded["vision"]
+
+    def _remember(self, past: Tensor) -> None:
+        self.runtime.release(self.past)
+        self.past = [past]
 
     def _forget_keys(self) -> None:
         """Forget what the decoder has seen. The caches keep their buffers: nothing sees what lies after its own slot."""
@@ -153,26 +91,90 @@ class TileDecoder:
             }
         )
 
-    async def gaze(self, vision: Tensor, budget: int, first: bool) -> FrameGaze:
-        """Look at the next frame by its vision tokens; at most `budget` tokens a tile; `first`: of a window. close_frame must follow."""
+    async def open(self, vision: Tensor, budget: int, first: bool) -> None:
+        """Begin to look at the next frame by its vision tokens; at most `budget` tokens a tile; `first`: of a window. `end` must follow."""
         if first:
             self._forget_keys()
         if len(self.frame_slots) == self.frames:
             await self._drop_oldest_frame()
-        c = self.config
-        blocks = -(budget // -c.slots)
-        await self._reserve(c.slots + c.connector_tokens)
-        self.used += c.slots + c.connector_tokens
+        base = self.used
+        await self._reserve(self.prefill)
+        self.used += self.prefill
         self.near = self._near()
-        collected = await self._loop(
-            "step_first", {"vision": vision, "near": self.shared.slots(self.near), **self._opening(budget)}, blocks
-        )
+        feeds = {"vision": vision, "near": self.shared.slots(self.near), **self._opening(budget)}
+        blocks = -(budget // -self.config.slots)
+        given, begun = await self._begin("step_first", feeds, blocks)
+        self.opened = Opened(blocks, given, begun, base, tuple(self.frame_slots))
+
+    def may_expect(self, first: bool) -> bool:
+        """Whether the next frame can be opened before it is known how the one that is open ends; `first`: of a window."""
+        frame = self.opened
+        if frame is None or self.expected or not isinstance(self.runtime, Ahead) or not self.runtime.limits.side_by_side:
+            return False
+        # The stop rule may end a frame otherwise; to have opened the next for nothing costs more the more tiles there are.
+        runs, certain = frame.begun.runs, self.threshold == NEVER or frame.blocks == 1
+        sure = certain and runs == frame.blocks
+        if first:  # which writes from the beginning of the caches
+            return sure
+        fits = self.used + (runs - 1) * self.config.slots + self.prefill <= self.capacity and len(self.frame_slots) + 1 < self.frames
+        return fits and (sure if certain else self.batch <= FEW_TILES)
+
+    def expect(self) -> None:
+        """Go on as if the frame that is open had ended where it is expected to."""
+        frame = self.opened
+        assert frame is not None
+        self.expected, self.opened = frame, None
+        self.state = dict(frame.begun.state)
+        frame.left += self._close(frame, frame.begun.runs)
+
+    def recall(self) -> None:
+        """Take `expect` back, and what was opened since: the frame goes on, or has ended earlier."""
+        frame, after = self.expected, self.opened
+        assert frame is not None
+        if after is not None:
+            self._abandon(after.begun)
+            own = {id(tensor) for tensor in frame.begun.state.values()}
+            self.runtime.release([tensor for tensor in after.given.values() if id(tensor) not in own])
+        frame.left.clear()
+        self.opened, self.expected, self.state = frame, None, {}
+        self.used, self.frame_slots = frame.base + self.prefill, deque(frame.frame_slots)
+
+    async def known(self) -> bool:
+        """Await how the frame that is open ends, the first of two; -> whether as expected."""
+        frame = self.expected or self.opened
+        assert frame is not None
+        if isinstance(frame.begun.handle, Loop):
+            return True
+        assert isinstance(self.runtime, Ahead)
+        return await self.runtime.known(frame.begun) == frame.begun.runs
+
+    async def end(self) -> list[dict[str, HostTensor]]:
+        """The blocks of the frame that is open, the first of two, which must have been recalled unless it ended as expected.
+
+        close_frame must follow, where it was not expected.
+        """
+        frame = self.expected or self.opened
+        assert frame is not None
+        if self.expected:
+            self.expected = None
+            loop = await self._finish(frame.begun)
+            self.runtime.release(frame.left)
+            return loop.collected
+        self.opened = None
+        loop = await self._finish(frame.begun)
+        collected = loop.collected
+        self.state = loop.state
+        self.used += (len(collected) - 1) * self.config.slots
         # Capacity is made for what a frame mostly needs; a longer one goes on after the caches have grown.
-        while len(collected) < blocks and not self.stopped:
-            await self._reserve(c.slots)
-            collected += await self._loop("step_next", {}, blocks - len(collected))
-        self.blocks = len(collected)
-        return join_blocks(collected, self.batch, c.slots, budget)
+        while len(collected) < frame.blocks and not collected[-1]["stop"].data[0]:
+            await self._reserve(self.config.slots)
+            _, begun = await self._begin("step_next", {}, frame.blocks - len(collected))
+            loop = await self._finish(begun)
+            collected += loop.collected
+            self.state = loop.state
+            self.used += len(loop.collected) * self.config.slots
+        self.ended = frame, len(collected)
+        return collected
 
     def _opening(self, budget: int) -> dict[str, Tensor]:
         """What a frame of a budget begins with: the task loss that opens a slot of its first block, and how far past the budget that is."""
@@ -195,17 +197,29 @@ class TileDecoder:
         part = -(self.frames * (c.slots + c.connector_tokens) // -(NEAR_PARTS * RUN)) * RUN
         return min(self.capacity, -(self.used // -part) * part)
 
-    async def _loop(self, first: str, feeds: dict[str, Tensor], blocks: int) -> list[dict[str, HostTensor]]:
-        """Blocks of the open frame until its rows stop, the capacity is full or `blocks` are made; each but the frame's first feeds one."""
-        slots = self.config.slots
-        room = (self.capacity - self.used) // slots + (first == "step_first")
-        state = {name: self.state.pop(name) for name in list(self.state) if name != "past"}  # the loop's from here on, also if it fails
+    async def _begin(self, first: str, feeds: dict[str, Tensor], blocks: int) -> tuple[dict[str, Tensor], Begun]:
+        """Begin blocks of a frame until its rows stop, the capacity is full or `blocks` are made; each but the frame's first feeds one.
+
+        -> the state, which is the loop's from here on, also if it fails; the loop.
+        """
+        room = (self.capacity - self.used) // self.config.slots + (first == "step_first")
+        state, self.state = self.state, {}
         feeds = {**self.shared.reach(self.capacity), **self.constants, **feeds}
-        loop = await self.runtime.loop(first, "step_next", feeds, state, (*COLLECTED, "stop"), "stop", min(blocks, room))
-        self.state |= loop.state
-        self.used += (len(loop.collected) - (first == "step_first")) * slots
-        self.stopped = bool(loop.collected[-1]["stop"].data[0])
-        return loop.collected
+        work = (first, "step_next", feeds, state, (*COLLECTED, "stop"), "stop", min(blocks, room))
+        if isinstance(self.runtime, Ahead):
+            return state, await self.runtime.begin(*work)
+        loop = await self.runtime.loop(*work)
+        return state, Begun(loop.state, len(loop.collected), loop)
+
+    async def _finish(self, begun: Begun) -> Loop:
+        if isinstance(begun.handle, Loop):
+            return begun.handle
+        assert isinstance(self.runtime, Ahead)
+        return await self.runtime.finish(begun)
+
+    def _abandon(self, begun: Begun) -> None:
+        assert isinstance(self.runtime, Ahead)
+        self.runtime.abandon(begun)
 
     async def close_frame(self, blocks: int) -> None:
         """End the frame, of which the slowest batch has made so many blocks.
@@ -213,26 +227,41 @@ class TileDecoder:
         All tiles of a frame run in lock-step, whatever the size of a batch: a batch that stopped earlier has its last block fed within
         the frame, as its rows would have among slower ones. What would follow is padding, which nothing ever looks at.
         """
-        c = self.config
-        fed = c.slots + c.connector_tokens + (self.blocks - 1) * c.slots
-        if self.blocks < blocks:
-            await self._reserve(c.slots)
+        if self.ended is None:
+            return  # it was expected
+        (frame, own), self.ended = self.ended, None
+        if own < blocks:
+            await self._reserve(self.config.slots)
             feeds = {**self.shared.reach(self.capacity), **self.constants, **self.state}
             after = await self.runtime.run("step_next", feeds)
             self._replace({name.removeprefix("next."): tensor for name, tensor in after.items() if name.startswith("next.")})
             self.runtime.release([tensor for name, tensor in after.items() if not name.startswith("next.")])
-            fed += c.slots
-            self.used += c.slots
-        done = [name for name in self.state if name not in BETWEEN_FRAMES and name not in self._cache_names()]
-        self.runtime.release([self.state.pop(name) for name in done])
+            own += 1
+        self.runtime.release(self._close(frame, own))
+
+    def _close(self, frame: Opened, blocks: int) -> list[Tensor]:
+        """Count a frame that has fed all but the last of so many blocks; -> what of the state no later frame needs."""
+        fed = self.prefill + (blocks - 1) * self.config.slots
+        self.used = frame.base + fed
         # The frame's last block enters the caches with the next frame, and goes when this one goes.
-        self.frame_slots.append(fed if self.frame_slots else fed + c.slots)
+        self.frame_slots.append(fed if self.frame_slots else fed + self.config.slots)
+        done = [name for name in self.state if name not in BETWEEN_FRAMES and name not in self._cache_names()]
+        return [self.state.pop(name) for name in done]
 
     def release(self) -> None:
         """Give back every tensor of this batch."""
+        if self.expected:
+            self.recall()
+        if self.opened:
+            frame, self.opened = self.opened, None
+            if isinstance(frame.begun.handle, Loop):
+                self.state = frame.begun.state
+            else:
+                self._abandon(frame.begun)
+                self.state = frame.given
         made = [self.constants, *self.budgets.values(), self.state]
-        self.runtime.release([self.tile_index, *(tensor for tensors in made for tensor in tensors.values())])
-        self.constants, self.budgets, self.state = {}, {}, {}
+        self.runtime.release([self.tile_index, *self.past, *(tensor for tensors in made for tensor in tensors.values())])
+        self.constants, self.budgets, self.state, self.past = {}, {}, {}, []
 
     async def _reserve(self, slots: int) -> None:
         """Make room for so many more slots."""
@@ -290,19 +319,9 @@ class TileDecoder:
         return [f"{kind}_{layer}" for layer in range(self.config.layers) for kind in ("key", "value")]
 
     def _replace(self, tensors: dict[str, Tensor]) -> None:
-        self.runtime.release([self.state[name] for name, tensor in tensors.items() if self.state.get(name, tensor) is not tensor])
+        gone = [self.state[name] for name, tensor in tensors.items() if self.state.get(name, tensor) is not tensor]
+        if self.expected:
+            self.expected.left += gone  # which it has until it has ended
+        else:
+            self.runtime.release(gone)
         self.state |= tensors
-
-
-def join_blocks(blocks: list[dict[str, HostTensor]], rows: int, slots: int, budget: int) -> FrameGaze:
-    """The blocks of a frame side by side, cut at the budget."""
-
-    def joined(name: str, limit: int) -> list[list[float]]:
-        return [[value for block in blocks for value in block[name].data[row * slots : (row + 1) * slots]][:limit] for row in range(rows)]
-
-    return FrameGaze(
-        ids=[[int(token) for token in row] for row in joined("block_ids", budget)],
-        valid=[[bool(flag) for flag in row] for row in joined("block_valid", budget)],
-        probs=joined("probs", budget),
-        task_loss=joined("task_loss", len(blocks) * slots),
-    )

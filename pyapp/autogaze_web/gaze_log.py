@@ -7,7 +7,7 @@ from array import array
 from dataclasses import dataclass
 from typing import Protocol
 
-from autogaze_web.decode import FrameGaze
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.tiles import Tiling
 
 HEAD = struct.Struct("<dIIIII")  # seconds, window, frame width and height in pixels, tile columns and rows

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
-from typing import Any, TypeVar, cast
 
 from autogaze_web.ahead import ahead
+from autogaze_web.caches import Shared, tile_batch
 from autogaze_web.checkpoint import Checkpoint
-from autogaze_web.decode import FrameGaze, Shared, TileDecoder, tile_batch
+from autogaze_web.decode import TileDecoder
 from autogaze_web.errors import VideoError
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.layout import Layout
+from autogaze_web.line import Line, Waiting
 from autogaze_web.metrics import FrameNumbers, frame_numbers
 from autogaze_web.paint import PaintPlan, PaintSettings
 from autogaze_web.runtime import Runtime, Tensor
 from autogaze_web.settings import GazeSettings, check_paint
 from autogaze_web.target import target_tiling
 from autogaze_web.tiles import Tiling, plan_tiles, prepare_feeds
-
-Result = TypeVar("Result")
 
 WIDEST = 11_008  # pixels: the squared error of a row of three channels fits 32 bits
 
@@ -45,6 +45,7 @@ class Size:
     tiling: Tiling
     feeds: dict[str, Tensor]  # of `prepare_graph`, besides the frame
     decoders: list[TileDecoder]
+    line: Line
     seen: int = 0  # frames
 
     @property
@@ -65,9 +66,7 @@ class Seen:
 
     size: Size
     window: int  # its number
-    first: bool  # of its window
-    budget: int
-    visions: list[Tensor]  # one a decoder
+    waiting: Waiting
 
 
 class Gazer:
@@ -93,10 +92,12 @@ class Gazer:
 
     async def gaze(self, frame: SourceFrame) -> FrameGaze:
         """The gaze of all tiles of the next frame, row-major over tiles."""
-        return await self.choose(await self.see(frame))
+        seen = await self.see(frame)
+        await self.begin_with(seen)
+        return await self.choose(seen)
 
     async def see(self, frame: SourceFrame) -> Seen:
-        """Prepare and encode the next frame, for `choose` or `overlook`; the frame before may still be being looked at."""
+        """Prepare and encode the next frame, for `begin_with` or `overlook`; frames before may still be being looked at."""
         size = self.begin(frame.width, frame.height)
         first = size.seen == 0 or (self.settings.window == "chunk16" and size.seen % self.frames == 0)
         tiles = (await self.runtime.run(size.prepare_graph, {"frame": frame.pixels, **size.feeds}))["tiles"]
@@ -111,18 +112,23 @@ class Gazer:
             self.runtime.release([tiles])
         self.windows += first
         size.seen += 1
-        return Seen(size, self.windows - 1, first, self.budgets[(size.seen - 1) % self.frames], visions)
+        return Seen(size, self.windows - 1, Waiting(visions, self.budgets[(size.seen - 1) % self.frames], first))
+
+    async def begin_with(self, seen: Seen) -> None:
+        """Begin to look at a frame that was seen, in the order in which they were; it is `choose` that waits for it."""
+        try:
+            await seen.size.line.begin(seen.waiting)
+        except BaseException:
+            self.overlook(seen)
+            raise
 
     async def choose(self, seen: Seen) -> FrameGaze:
-        """Look at a frame that was seen, in the order in which they were."""
+        """Look at a frame that was begun with, in the order in which they were."""
         while self.sizes[0] is not seen.size:
             self.sizes.pop(0).release(self.runtime)
-        decoders = seen.size.decoders
         try:
-            gazing = (decoder.gaze(vision, seen.budget, seen.first) for decoder, vision in zip(decoders, seen.visions, strict=True))
-            parts = await all_of(gazing) if self.runtime.limits.side_by_side else [await each for each in gazing]
-            for decoder in decoders:
-                await decoder.close_frame(max(other.blocks for other in decoders))
+            parts = await seen.size.line.end()
+            decoders = [decoder for size in self.sizes for decoder in size.decoders]
             self.shared.keep({count for decoder in decoders for count in (decoder.capacity, decoder.near)})
         finally:
             self.overlook(seen)
@@ -130,7 +136,7 @@ class Gazer:
 
     def overlook(self, seen: Seen) -> None:
         """Give a frame back that will not be looked at; none can be after it."""
-        self.runtime.release(seen.visions)
+        self.runtime.release(seen.waiting.visions)
 
     def begin(self, width: int, height: int) -> Size:
         """Be ready for frames of a size."""
@@ -156,16 +162,7 @@ class Gazer:
             TileDecoder(self.shared, first, min(batch, tiling.tiles - first), self.frames, self.threshold)
             for first in range(0, tiling.tiles, batch)
         ]
-        return Size(tiling, {name: self.runtime.upload(tensor) for name, tensor in feeds.items()}, decoders)
-
-
-async def all_of(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """The results of work done side by side; all of it has ended when one fails."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return cast(list[Result], results)
+        return Size(tiling, {name: self.runtime.upload(tensor) for name, tensor in feeds.items()}, decoders, Line(decoders))
 
 
 def join_tiles(parts: Iterable[FrameGaze], end_token: int) -> FrameGaze:
@@ -296,11 +293,7 @@ async def gazed(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer) -> Asyn
 
 
 async def _chosen(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer) -> AsyncGenerator[Gazed, None]:
-    def discard(item: tuple[SourceFrame, Seen, float]) -> None:
-        gazer.overlook(item[1])
-        gazer.runtime.release([item[0].pixels])
-
-    async with aclosing(ahead(_seen(frames, gazer), discard)) as items:
+    async with aclosing(ahead(_begun(frames, gazer), partial(_discard, gazer))) as items:
         async for frame, seen, decode_s in items:
             begin = perf_counter()
             try:
@@ -309,6 +302,22 @@ async def _chosen(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer) -> As
                 gazer.runtime.release([frame.pixels])
                 raise
             yield Gazed(frame, seen, gaze, decode_s, perf_counter() - begin)
+
+
+async def _begun(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer) -> AsyncGenerator[tuple[SourceFrame, Seen, float], None]:
+    async with aclosing(ahead(_seen(frames, gazer), partial(_discard, gazer))) as items:
+        async for frame, seen, decode_s in items:
+            try:
+                await gazer.begin_with(seen)
+            except BaseException:
+                gazer.runtime.release([frame.pixels])
+                raise
+            yield frame, seen, decode_s
+
+
+def _discard(gazer: Gazer, item: tuple[SourceFrame, Seen, float]) -> None:
+    gazer.overlook(item[1])
+    gazer.runtime.release([item[0].pixels])
 
 
 async def _seen(frames: AsyncGenerator[SourceFrame, None], gazer: Gazer) -> AsyncGenerator[tuple[SourceFrame, Seen, float], None]:

@@ -7,8 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from autogaze_web.caches import tile_batch
 from autogaze_web.config import ModelConfig
-from autogaze_web.decode import FrameGaze, tile_batch
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.layout import Layout
 from autogaze_web.metrics import RunNumbers
 from autogaze_web.paint import PaintSettings, scale_colours

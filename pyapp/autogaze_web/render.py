@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from autogaze_web.colour import Colours
-from autogaze_web.decode import FrameGaze
 from autogaze_web.errors import NotRunError, SettingsError
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.gif import GifWriter, Pixels, fit_width
 from autogaze_web.metrics import RunNumbers
 from autogaze_web.model_folder import Model, read_model

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 TYPECODES = {"float32": "f", "int32": "i", "uint8": "B"}  # dtypes that cross the interface, and how array holds them
 
@@ -65,6 +65,15 @@ class Loop:
     collected: list[dict[str, HostTensor]]
 
 
+@dataclass
+class Begun:
+    """A loop under way."""
+
+    state: dict[str, Tensor]  # where it is expected to end
+    runs: int  # after so many
+    handle: Any  # the runtime's
+
+
 class Runtime(Protocol):
     """Runs graphs by name. Runs and reads are awaited; several may be asked for at once, and runs are done one at a time."""
 
@@ -104,6 +113,25 @@ class Runtime(Protocol):
 
     def release(self, tensors: Sequence[Tensor]) -> None:
         """Give back the memory of tensors; they must not be used again."""
+
+
+@runtime_checkable
+class Ahead(Protocol):
+    """A Runtime that can go on from where a loop is expected to end before it is known whether it does."""
+
+    async def begin(
+        self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
+    ) -> Begun:
+        """Begin what `loop` does, without awaiting any of its answers. Other loops may begin with Begun.state."""
+
+    async def known(self, begun: Begun) -> int | None:
+        """The runs after which it ended; None where it goes on after those that were expected."""
+
+    async def finish(self, begun: Begun) -> Loop:
+        """The end of the loop. Where it is another than expected, what was begun with Begun.state must have been abandoned."""
+
+    def abandon(self, begun: Begun) -> None:
+        """Give back what a loop made; the state that it was given is the caller's again, as it was but for what is written in place."""
 
 
 async def step_by_step(

@@ -120,7 +120,7 @@ class Studio:
 
     def _note(self, item: Gazed) -> None:
         frame, seen = item.frame, item.seen
-        if seen.first:
+        if seen.waiting.first:
             self.window_start = frame.index
         if frame.index < len(self.log):
             return  # gazed before the device was lost: only the model's memory is made again

@@ -7,8 +7,8 @@ encoder's grids.
 from __future__ import annotations
 
 from autogaze_web.config import ModelConfig
-from autogaze_web.decode import FrameGaze
 from autogaze_web.errors import SettingsError
+from autogaze_web.frame_gaze import FrameGaze
 from autogaze_web.layout import Layout
 from autogaze_web.settings import GazeSettings
 from autogaze_web.tiles import Tiling

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
-from autogaze_web.decode import FrameGaze
+from autogaze_web.frame_gaze import FrameGaze
 
 SCHEMA = "autogaze-trace/1"
 

@@ -6,8 +6,9 @@
  */
 
 import * as ort from "onnxruntime-web/webgpu";
-import { GpuMemory, byteLength } from "./gpu_memory.js";
+import { GpuMemory } from "./gpu_memory.js";
 import { HostMemory } from "./host_memory.js";
+import { Loops } from "./loops.js";
 import { Recordings } from "./recordings.js";
 import { Cancelled, classified } from "./trouble.js";
 
@@ -22,14 +23,13 @@ import { Cancelled, classified } from "./trouble.js";
  * @property {{residents: number} | null} [home] whose buffer it is, where it only lives there (recordings.js)
  */
 
+/** @typedef {Record<string, Handle>} Handles */
+/** @typedef {import("./loops.js").Begun} Begun */
 /** @typedef {{file: string, sha256: string, inputs: Record<string, {dtype: string, shape: (number | string)[]}>, outputs: string[], in_place: string[], weights: string[]}} GraphEntry */
 /** @typedef {{graphs: Record<string, GraphEntry>}} Manifest */
 /** @typedef {{dtype: string, dims: number[], data: Uint8Array}} Numbers */
 
-const MOST_AHEAD = 24; // runs of a loop before its flags are read
 const PENDING = 64; // dispatches to a submission, which costs as much as several of them
-const BEYOND = 2; // and where it goes on for longer than the last one did
-const HEAVY = 2 ** 28; // bytes in place: a run that nobody needed then costs more than an answer that is awaited
 const ROOMY = 2 ** 30; // bytes of a tensor: a device that allows them has memory of its own
 const MOST_SESSIONS = 96; // a session fixes its shapes and holds its own weights, so those not used for longest go
 
@@ -91,9 +91,6 @@ export function warmUp(graph) {
 
 /** Graphs and weights of one model on one device. */
 export class Inference {
-  /** @type {Map<string, number>} */
-  #lasted;
-
   /**
    * @param {Manifest} manifest
    * @param {Map<string, Uint8Array>} graphs ONNX files by graph name
@@ -112,8 +109,7 @@ export class Inference {
     this.recordings = recorded && this.memory instanceof GpuMemory ? new Recordings(this.memory) : null;
     /** @type {Map<string, ort.InferenceSession>} in the order of their last use */
     this.sessions = new Map();
-    /** @type {Map<string, number>} runs that the last loop took, by the graph it began with */
-    this.#lasted = new Map();
+    this.loops = new Loops(this, (graph, feeds) => exclusive(() => this.#run(graph, feeds)));
     /** Set to have a loop end at its next block, with Cancelled. */
     this.cancelled = false;
     this.runs = 0;
@@ -178,13 +174,28 @@ export class Inference {
   }
 
   /**
-   * Run `first`, then `then` until the output `flag` is not 0, `limit` runs at most; as Runtime.loop of the Python package.
-   * @param {string} first @param {string} then @param {Record<string, Handle>} feeds @param {Record<string, Handle>} state
+   * Begin to run `first`, then `then` until the output `flag` is not 0, `limit` runs at most; as Ahead.begin of the Python package.
+   * @param {string} first @param {string} then @param {Handles} feeds @param {Handles} state
    * @param {string[]} collect @param {string} flag @param {number} limit
-   * @returns {Promise<{state: Record<string, Handle>, collected: Numbers[][]}>} collected: by run, in the order of `collect`
+   * @returns {Promise<Begun>}
    */
-  loop(first, then, feeds, state, collect, flag, limit) {
-    return this.#guarded(() => this.#loop(first, then, feeds, { ...state }, collect, flag, limit));
+  begin(first, then, feeds, state, collect, flag, limit) {
+    return this.#guarded(() => this.loops.begin(first, then, feeds, state, collect, flag, limit));
+  }
+
+  /** @param {Begun} begun @returns {Promise<number>} the runs after which a loop ended, 0 where it goes on after those expected */
+  known(begun) {
+    return this.#guarded(() => this.loops.known(begun));
+  }
+
+  /** @param {Begun} begun @returns {Promise<{state: Handles, collected: Numbers[][]}>} collected: by run, in the order of `collect` */
+  finish(begun) {
+    return this.#guarded(() => this.loops.finish(begun));
+  }
+
+  /** Give back what a loop made, but not what it was given. @param {Begun} begun */
+  abandon(begun) {
+    if (!this.closed) this.loops.abandon(begun);
   }
 
   /** Release every session; tensors are their holders'. */
@@ -264,72 +275,6 @@ export class Inference {
     return outputs;
   }
 
-  /**
-   * @param {string} first @param {string} then @param {Record<string, Handle>} feeds @param {Record<string, Handle>} state
-   * @param {string[]} collect @param {string} flag @param {number} limit
-   */
-  async #loop(first, then, feeds, state, collect, flag, limit) {
-    const collected = [];
-    const bytes = this.manifest.graphs[then].in_place.reduce((sum, name) => sum + (state[name] ? byteLength(state[name]) : 0), 0);
-    const beyond = bytes > HEAVY ? 1 : BEYOND;
-    const expected = Math.min(this.#lasted.get(first) ?? 1, MOST_AHEAD);
-    try {
-      while (collected.length < limit) {
-        const ahead = !this.device ? 1 : expected > collected.length ? expected - collected.length : beyond;
-        if (this.cancelled) throw new Cancelled("stopped");
-        const graphs = Array.from({ length: Math.min(ahead, limit - collected.length) }, (_, run) => (run + collected.length ? then : first));
-        const { states, numbers } = await this.#several(graphs, feeds, state, [...collect, flag]);
-        const stops = numbers.findIndex((run) => new Int32Array(run[collect.length].data.buffer, run[collect.length].data.byteOffset, 1)[0]);
-        const end = stops < 0 ? numbers.length - 1 : stops;
-        keepOnly(states[end], [state, ...states], this.memory);
-        state = states[end];
-        collected.push(...numbers.slice(0, end + 1).map((run) => run.slice(0, collect.length)));
-        if (stops >= 0) break;
-      }
-    } catch (error) {
-      this.release(Object.values(state));
-      throw error;
-    }
-    this.#lasted.set(first, collected.length);
-    return { state, collected };
-  }
-
-  /**
-   * Run graphs one after the other, each on the state that the one before left, and read what each gave, in one round trip.
-   *
-   * Awaiting a flag behind work costs more than a block, so as many are run as it took last time. Those past a stop are undone by going
-   * back to an earlier state: what they wrote in place lies after every slot that is looked at, and is overwritten before it is.
-   * @param {string[]} graphs @param {Record<string, Handle>} feeds @param {Record<string, Handle>} state @param {string[]} wanted
-   * @returns {Promise<{states: Record<string, Handle>[], numbers: Numbers[][]}>} by run
-   */
-  async #several(graphs, feeds, state, wanted) {
-    const states = [];
-    /** @type {Handle[]} */
-    const small = [];
-    const asked = [];
-    try {
-      let current = state;
-      for (const graph of graphs) {
-        const now = current;
-        const outputs = await exclusive(() => this.#run(graph, { ...feeds, ...now }));
-        current = { ...current };
-        states.push(current);
-        for (const [name, handle] of Object.entries(outputs)) {
-          if (name.startsWith("next.")) current[name.slice(5)] = handle;
-          else small.push(handle);
-        }
-        asked.push(...wanted.map((name) => outputs[name] ?? outputs[`next.${name}`]));
-      }
-      const numbers = await this.memory.read(asked);
-      return { states, numbers: graphs.map((_, run) => numbers.slice(run * wanted.length, (run + 1) * wanted.length)) };
-    } catch (error) {
-      keepOnly(state, [state, ...states], this.memory);
-      throw error;
-    } finally {
-      this.release(small);
-    }
-  }
-
   /** @param {string} graph @param {GraphEntry} entry @param {Record<string, number>} dims @param {string} key of graph and dims */
   async #session(graph, entry, dims, key) {
     let session = this.sessions.get(key);
@@ -376,15 +321,6 @@ export class Inference {
       ...(this.strict ? { extra: { session: { disable_cpu_ep_fallback: "1" } } } : {}),
     };
   }
-}
-
-/**
- * Release the tensors of states that one of them does not have.
- * @param {Record<string, Handle>} kept @param {Record<string, Handle>[]} states @param {{release(handle: Handle): void}} memory
- */
-function keepOnly(kept, states, memory) {
-  const stay = new Set(Object.values(kept));
-  for (const handle of new Set(states.flatMap((state) => Object.values(state)))) if (!stay.has(handle)) memory.release(handle);
 }
 
 /**

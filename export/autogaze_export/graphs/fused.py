@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autogaze_export.model import RMSNorm
-from autogaze_web.decode import RUN
+from autogaze_web.caches import RUN
 
 
 def silu(x: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from autogaze_export.graphs.paint import Paint, PaintBlend, PaintImage, PaintIma
 from autogaze_export.graphs.prepare import Prepare, PrepareTiled
 from autogaze_export.graphs.step import StepFirst, StepNext
 from autogaze_export.model import AutoGaze
+from autogaze_web.caches import RUN
 from autogaze_web.config import ModelConfig
-from autogaze_web.decode import RUN
 
 CAPACITY = f"{RUN}*runs"
 

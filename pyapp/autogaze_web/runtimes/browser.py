@@ -13,7 +13,7 @@ from typing import Any
 from pyodide.ffi import JsException, to_js
 
 from autogaze_web.errors import DeviceError, MemoryFullError, StoppedError
-from autogaze_web.runtime import TYPECODES, HostTensor, Limits, Loop, Tensor
+from autogaze_web.runtime import TYPECODES, Begun, HostTensor, Limits, Loop, Tensor
 
 ERRORS = {"OutOfMemory": MemoryFullError, "DeviceLost": DeviceError, "Cancelled": StoppedError}  # by the name of the JavaScript error
 
@@ -66,10 +66,28 @@ class BrowserRuntime:
     async def loop(
         self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
     ) -> Loop:
+        return await self.finish(await self.begin(first, then, feeds, state, collect, flag, limit))
+
+    async def begin(
+        self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
+    ) -> Begun:
         with translated():
-            ended = await self.inference.loop(first, then, to_js(dict(feeds)), to_js(dict(state)), to_js(list(collect)), flag, limit)
-        runs = [dict(zip(collect, (numbers(entry) for entry in run), strict=True)) for run in ended.collected]
-        return Loop(by_name(ended.state), runs)
+            begun = await self.inference.begin(first, then, to_js(dict(feeds)), to_js(dict(state)), to_js(list(collect)), flag, limit)
+        return Begun(by_name(begun.expected), int(begun.runs), (begun, collect))
+
+    async def known(self, begun: Begun) -> int | None:
+        with translated():
+            ended = await self.inference.known(begun.handle[0])
+        return int(ended) or None
+
+    async def finish(self, begun: Begun) -> Loop:
+        handle, collect = begun.handle
+        with translated():
+            ended = await self.inference.finish(handle)
+        return Loop(by_name(ended.state), [dict(zip(collect, map(numbers, run), strict=True)) for run in ended.collected])
+
+    def abandon(self, begun: Begun) -> None:
+        self.inference.abandon(begun.handle[0])
 
     async def read(self, tensors: Sequence[Tensor]) -> list[HostTensor]:
         with translated():
