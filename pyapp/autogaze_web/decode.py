@@ -133,8 +133,8 @@ class TileDecoder:
         assert frame is not None
         if after is not None:
             self._abandon(after.begun)
-            own = {id(tensor) for tensor in frame.begun.state.values()}
-            self.runtime.release([tensor for tensor in after.given.values() if id(tensor) not in own])
+        own, given = {id(tensor) for tensor in frame.begun.state.values()}, after.given if after else self.state
+        self.runtime.release([tensor for tensor in given.values() if id(tensor) not in own])
         frame.left.clear()
         self.opened, self.expected, self.state = frame, None, {}
         self.used, self.frame_slots = frame.base + self.prefill, deque(frame.frame_slots)
@@ -200,14 +200,18 @@ class TileDecoder:
     async def _begin(self, first: str, feeds: dict[str, Tensor], blocks: int) -> tuple[dict[str, Tensor], Begun]:
         """Begin blocks of a frame until its rows stop, the capacity is full or `blocks` are made; each but the frame's first feeds one.
 
-        -> the state, which is the loop's from here on, also if it fails; the loop.
+        -> the state, which is the loop's from here on; the loop.
         """
         room = (self.capacity - self.used) // self.config.slots + (first == "step_first")
         state, self.state = self.state, {}
         feeds = {**self.shared.reach(self.capacity), **self.constants, **feeds}
         work = (first, "step_next", feeds, state, (*COLLECTED, "stop"), "stop", min(blocks, room))
         if isinstance(self.runtime, Ahead):
-            return state, await self.runtime.begin(*work)
+            try:
+                return state, await self.runtime.begin(*work)
+            except BaseException:
+                self.state = state
+                raise
         loop = await self.runtime.loop(*work)
         return state, Begun(loop.state, len(loop.collected), loop)
 

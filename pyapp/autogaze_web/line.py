@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from autogaze_web.decode import TileDecoder
 from autogaze_web.frame_gaze import FrameGaze, join_blocks
-from autogaze_web.runtime import Tensor
+from autogaze_web.runtime import HostTensor, Tensor
 
 Result = TypeVar("Result")
 
@@ -33,29 +33,44 @@ class Line:
         self.frames: deque[Waiting] = deque()
         self.opened = 0  # of them
         self.lock = asyncio.Lock()  # one may come while another ends
+        self.failure: BaseException | None = None  # after which there is no more
 
     async def begin(self, frame: Waiting) -> None:
         """Take the next frame."""
-        self.frames.append(frame)
         async with self.lock:
-            await self._open()
+            self.frames.append(frame)
+            await self._failing(self._open())
 
     async def end(self) -> list[FrameGaze]:
         """What was looked at in the first frame of the line, by decoder."""
-        decoders, config = self.decoders, self.decoders[0].config
-        expected = await all_of(decoder.known() for decoder in decoders)
+        expected = await all_of(decoder.known() for decoder in self.decoders)
         async with self.lock:
-            if self.opened > 1 and not all(expected):
-                decoders[0].recall()
-                self.opened = 1
-            collected = await all_of(decoder.end() for decoder in decoders)
-            for decoder in decoders:
-                await decoder.close_frame(max(map(len, collected)))
-            frame = self.frames.popleft()
-            self.opened -= 1
-            await self._open()
-        parts = zip(collected, decoders, strict=True)
-        return [join_blocks(blocks, decoder.batch, config.slots, frame.budget) for blocks, decoder in parts]
+            frame, collected = self.frames[0], await self._failing(self._end(all(expected)))
+        slots, parts = self.decoders[0].config.slots, zip(collected, self.decoders, strict=True)
+        return [join_blocks(blocks, decoder.batch, slots, frame.budget) for blocks, decoder in parts]
+
+    async def _end(self, expected: bool) -> list[list[dict[str, HostTensor]]]:
+        if self.opened > 1 and not expected:
+            self.decoders[0].recall()
+            self.opened = 1
+        collected = await all_of(decoder.end() for decoder in self.decoders)
+        for decoder in self.decoders:
+            await decoder.close_frame(max(map(len, collected)))
+        self.frames.popleft()
+        self.opened -= 1
+        await self._open()
+        return collected
+
+    async def _failing(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of work, or why nothing works any more."""
+        if self.failure:
+            work.close()
+            raise self.failure
+        try:
+            return await work
+        except BaseException as error:
+            self.failure = error
+            raise
 
     async def _open(self) -> None:
         while self.opened < len(self.frames):

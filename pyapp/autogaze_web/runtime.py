@@ -122,7 +122,10 @@ class Ahead(Protocol):
     async def begin(
         self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
     ) -> Begun:
-        """Begin what `loop` does, without awaiting any of its answers. Other loops may begin with Begun.state."""
+        """Begin what `loop` does, without awaiting any of its answers. Other loops may begin with Begun.state.
+
+        Where this fails `state` is the caller's again, else the loop's, which gives back all of it if it fails later.
+        """
 
     async def known(self, begun: Begun) -> int | None:
         """The runs after which it ended; None where it goes on after those that were expected."""

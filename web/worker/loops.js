@@ -48,13 +48,8 @@ export class Loops {
     const order = { first, then, feeds, collect, flag, limit };
     const given = { ...state };
     const runs = this.inference.device ? Math.min(this.#lasted.get(first) ?? 1, MOST_AHEAD, limit) : 1;
-    try {
-      const launched = await this.#launch(order, given, 0, runs);
-      return { order, given, ...launched, runs, expected: launched.states[runs - 1] };
-    } catch (error) {
-      this.inference.release(Object.values(given));
-      throw error;
-    }
+    const launched = await this.#launch(order, given, 0, runs);
+    return { order, given, ...launched, runs, expected: launched.states[runs - 1] };
   }
 
   /** @param {Begun} begun @returns {Promise<number>} the runs after which it ended; 0: it goes on */

@@ -66,7 +66,12 @@ class BrowserRuntime:
     async def loop(
         self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
     ) -> Loop:
-        return await self.finish(await self.begin(first, then, feeds, state, collect, flag, limit))
+        try:
+            begun = await self.begin(first, then, feeds, state, collect, flag, limit)
+        except BaseException:
+            self.release(list(state.values()))
+            raise
+        return await self.finish(begun)
 
     async def begin(
         self, first: str, then: str, feeds: Mapping[str, Tensor], state: Mapping[str, Tensor], collect: Sequence[str], flag: str, limit: int
