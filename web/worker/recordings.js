@@ -20,7 +20,6 @@ import { byteLength, own } from "./gpu_memory.js";
 
 const replay = /** @type {(session: InferenceSession) => Promise<void>} */ (/** @type {any} */ (ort).replay); // web/ort_in_place.mjs
 const MOST_COPIED = 4 << 20; // bytes that go in; copying more costs a small GPU what it saves
-const MOST_IN_PLACE = 2 ** 28; // bytes of a home: what the parity gate has shown to be right; more tiles are bound by the GPU anyway
 const MOST_FREE = 2 ** 28; // bytes of homes that nobody lives in, kept for the next video
 const MOST_HOMELESS = 32;
 
@@ -94,9 +93,9 @@ class Recording {
   }
 }
 
-/** One set of buffers for tensors in place, and what was recorded over it, by graph. */
+/** One set of buffers for tensors in place, and what was recorded over it. */
 class Home {
-  /** @type {Map<string, Recording>} */
+  /** @type {Map<string, Recording>} by graph and all dims: those that are not in place may be others */
   recordings = new Map();
   /** @type {Map<string, Handle>} */
   places = new Map();
@@ -134,10 +133,8 @@ export class Recordings {
   /** Whether a graph is worth recording for these feeds. @param {string} graph @param {GraphEntry} entry @param {Handles} feeds */
   suits(graph, entry, feeds) {
     if (this.#copying.has(graph)) return false;
-    /** @param {string[]} names */
-    const bytes = (names) => names.reduce((sum, name) => sum + byteLength(feeds[name]), 0);
     const copied = Object.keys(entry.inputs).filter((name) => !entry.in_place.includes(name));
-    return bytes(entry.in_place) <= MOST_IN_PLACE && bytes(copied) <= MOST_COPIED;
+    return copied.reduce((sum, name) => sum + byteLength(feeds[name]), 0) <= MOST_COPIED;
   }
 
   /**
@@ -149,15 +146,15 @@ export class Recordings {
    */
   async run(graph, entry, feeds, key, create) {
     const home = entry.in_place.length ? await this.#home(entry, feeds) : null;
-    const [known, name] = home ? [home.recordings, graph] : [this.#homeless, key];
-    const recording = known.get(name) ?? new Recording(await create(), entry, this.memory);
-    known.delete(name); // and in again, as the latest
-    known.set(name, recording);
+    const known = home?.recordings ?? this.#homeless;
+    const recording = known.get(key) ?? new Recording(await create(), entry, this.memory);
+    known.delete(key); // and in again, as the latest
+    known.set(key, recording);
     if (!home) await this.#tidyHomeless();
     const outputs = await recording.run(feeds);
     if (outputs) return outputs;
     this.#copying.add(graph);
-    known.delete(name);
+    known.delete(key);
     await recording.close();
     return null;
   }
@@ -248,6 +245,8 @@ async function countingCopies(work) {
 
 /** @param {GPUCommandEncoder} encoder @param {Pick<Handle, "dtype" | "dims" | "buffer">} from @param {Handle} to */
 function copy(encoder, from, to) {
+  // The GPU would say so elsewhere, and drop the whole submission.
+  if (byteLength(from) !== byteLength(to)) throw new Error(`a tensor of [${from.dims}] does not go into one of [${to.dims}]`);
   own.copies += 1;
   encoder.copyBufferToBuffer(/** @type {GPUBuffer} */ (from.buffer), 0, /** @type {GPUBuffer} */ (to.buffer), 0, (byteLength(from) + 3) & ~3);
 }

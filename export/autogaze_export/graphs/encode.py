@@ -19,15 +19,15 @@ from autogaze_export.model import AutoGaze, ConvBlock
 class Encode(nn.Module):
     """The vision model for one frame at a time; equals the reference's 3-D convolution over whole clips."""
 
-    neighbours: Tensor  # int32 [h·w · k²]: the positions under the k x k taps of each position; h·w is the zeros around the picture
+    neighbours: Tensor  # int32 [k, h·w · k]: the positions under each row of a position's k x k taps; h·w is the zeros around the picture
 
     def __init__(self, network: AutoGaze) -> None:
         super().__init__()
         self.network = network
         side, kernel = network.config.input_size // network.config.patch, network.config.trunk_spatial_kernel
         places = torch.arange(side * side, dtype=torch.float32).view(1, 1, side, side)
-        taps = F.unfold(F.pad(places, (kernel // 2,) * 4, value=side * side), kernel)[0].t()  # [h·w, k²]
-        self.register_buffer("neighbours", taps.flatten().int(), persistent=False)
+        taps = F.unfold(F.pad(places, (kernel // 2,) * 4, value=side * side), kernel)  # [1, k², h·w]
+        self.register_buffer("neighbours", taps.view(kernel, kernel, -1).transpose(1, 2).flatten(1).int(), persistent=False)
 
     def forward(self, tiles: Tensor, tile_index: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """tiles float32 [tiles, 3, tile, tile]; tile_index int32 [batch], those to encode; past float32 [batch, h·w + 1, frames·C], the
@@ -42,8 +42,12 @@ class Encode(nn.Module):
         x = F.linear(x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2), stem.weight.flatten(1), stem.bias)  # [batch, h·w, C]
         x = torch.cat([past, F.pad(vision.norm(x), (0, 0, 0, 1))], dim=2)  # [batch, h·w + 1, (frames + 1)·C]
         past = x[:, :, channels:]
-        # A 3-D convolution whose output is one frame deep is a product with what lies under its taps, place by place, frame by frame.
-        x = fused.take(x, self.neighbours, axis=1).unflatten(1, (past.shape[1] - 1, -1)).flatten(2)  # [batch, h·w, k²·(frames + 1)·C]
-        x = F.relu(F.linear(x, block.weight.permute(0, 3, 4, 2, 1).flatten(1), block.bias))
+        # A 3-D convolution whose output is one frame deep is a product with what lies under its taps, place by place, frame by frame; row
+        # by row of the taps, because of one tensor of 183 MB for 45 tiles ONNX Runtime keeps no memory for the next run.
+        total = cast(Tensor, block.bias)
+        for row in range(block.kernel_size[1]):
+            under = fused.take(x, self.neighbours[row], axis=1).view(-1, block.in_channels * block.kernel_size[0] * block.kernel_size[2])
+            total = fused.gemm(under, block.weight[:, :, :, row].permute(3, 2, 1, 0).flatten(0, 2), total)  # [batch · h·w, C]
+        x = F.relu(total).unflatten(0, (-1, past.shape[1] - 1))  # [batch, h·w, C]
         features = F.linear(x, vision.out_proj.weight.flatten(1), vision.out_proj.bias)
         return features + self.network.gazing_model.connector.pos_embed, past
