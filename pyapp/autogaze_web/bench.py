@@ -24,7 +24,7 @@ from autogaze_web.settings import GazeSettings
 
 # Returns when the device has done all it was given: how many dispatches that were since the start. Takes the graph that was run, or "".
 Sync = Callable[[str], Awaitable[int]]
-Bytes = Callable[[], int]  # of the device's memory that is held
+Bytes = Callable[[], int]  # of memory that is held
 
 
 RAGGED = 0.3  # task loss that some tiles reach early and others never, within the budget
@@ -56,7 +56,9 @@ class LaneTimes:
     dispatches: dict[str, float] = field(default_factory=dict)  # by graph
     window_seconds: list[float] = field(default_factory=list)  # of each window, end to end
     window_bytes: list[int] = field(default_factory=list)  # device memory held at the end of each
-    window_ids: list[str] = field(default_factory=list)  # CRC-32 of the ids that each chose, to be compared between runs
+    window_heap: list[int] = field(default_factory=list)  # and memory of the worker
+    window_ids: list[str] = field(default_factory=list)  # CRC-32 of the ids that each chose, the window that is not timed included
+    agrees: bool = False  # whether the first window chose the same ids without looking ahead
     first_frame_s: float = 0.0  # of a fresh runtime: sessions are made and shaders compiled
 
     def to_json(self) -> dict[str, object]:
@@ -123,16 +125,18 @@ class Timed:
 
 
 async def bench(
-    lane: BenchLane, runtime: Runtime, checkpoint: Checkpoint, clip: Sequence[bytes], size: Clip, sync: Sync, held: Bytes
+    lane: BenchLane, runtime: Runtime, checkpoint: Checkpoint, clip: Sequence[bytes], size: Clip, sync: Sync, held: Bytes, heap: Bytes
 ) -> LaneTimes:
     """Time a lane; clip: frames of `size`, which are enlarged to the lane's and shown again and again."""
     frames = [enlarged(frame, size, lane.width, lane.height) for frame in clip]
     times = LaneTimes(lane.name, 0, lane.frames)
-    await one_pass(lane, runtime, checkpoint, frames, sync, held, times)
+    await one_pass(lane, runtime, checkpoint, frames, sync, (held, heap), times)
     timed = Timed(runtime, sync)
     timed.done = await sync("")
     window = lane.gaze.frames_each_window(checkpoint.config)
-    await one_pass(lane, timed, checkpoint, frames, sync, held, LaneTimes(lane.name, 0, window), ahead=False)
+    plain = LaneTimes(lane.name, 0, window)
+    await one_pass(lane, timed, checkpoint, frames, sync, (held, heap), plain, ahead=False)
+    times.agrees = times.window_ids[:1] == plain.window_ids
     times.stages = {name: seconds / window for name, seconds in timed.seconds.items()}
     times.dispatches = {name: count / window for name, count in timed.dispatches.items()}
     times.blocks = timed.runs / window
@@ -140,8 +144,8 @@ async def bench(
 
 
 async def one_pass(
-    lane: BenchLane, runtime: Runtime, checkpoint: Checkpoint, frames: Sequence[bytes], sync: Sync, held: Bytes, times: LaneTimes,
-    ahead: bool = True,
+    lane: BenchLane, runtime: Runtime, checkpoint: Checkpoint, frames: Sequence[bytes], sync: Sync, held: tuple[Bytes, Bytes],
+    times: LaneTimes, ahead: bool = True,
 ) -> None:  # fmt: skip
     """Run times.frames frames; `ahead`: as the page does, and a window before them that is not counted; else one after the other."""
     gazer, painter = Gazer(runtime, checkpoint, lane.gaze), Painter(runtime, checkpoint.config.layout, PaintSettings())
@@ -165,16 +169,19 @@ async def one_pass(
                     times.first_frame_s = perf_counter() - begin
                 if frame.index == uncounted - 1:
                     start = window_start = perf_counter()
+                times.tiles = tiling.tiles
+                cells = [item.gaze.cells(tile) for tile in range(times.tiles)]
+                digest = crc32(repr(cells).encode(), digest)
                 if frame.index >= uncounted:
-                    times.tiles = tiling.tiles
-                    cells = [item.gaze.cells(tile) for tile in range(times.tiles)]
                     tokens += sum(map(len, cells))
-                    digest = crc32(repr(cells).encode(), digest)
-                    if (frame.index + 1) % gazer.frames == 0:
+                if (frame.index + 1) % gazer.frames == 0:
+                    times.window_ids.append(f"{digest:08x}")
+                    digest = 0
+                    if frame.index >= uncounted:
                         times.window_seconds.append(perf_counter() - window_start)
-                        times.window_bytes.append(held())
-                        times.window_ids.append(f"{digest:08x}")
-                        window_start, digest = perf_counter(), 0
+                        times.window_bytes.append(held[0]())
+                        times.window_heap.append(held[1]())
+                        window_start = perf_counter()
         await sync("")
         times.seconds = (perf_counter() - start) / times.frames
         times.tokens = tokens / times.frames / max(times.tiles, 1)
@@ -221,7 +228,7 @@ def enlarged(frame: bytes, size: Clip, width: int, height: int) -> bytes:
 
 
 def lanes(which: str, tile_batch: int = 0) -> list[BenchLane]:
-    """The lanes of a benchmark: "quick", "gpu", "wasm", "headline", "compare" (of builds), "dispatches" (for a software adapter)."""
+    """The lanes of a benchmark: "quick", "gpu", "wasm", "headline", "compare" (of builds), "long", "dispatches" (for a software adapter)."""
 
     def tokens(count: int, mode: str) -> GazeSettings:
         return GazeSettings(mode=mode, max_gaze_tokens_each_frame=count)
@@ -237,15 +244,17 @@ def lanes(which: str, tile_batch: int = 0) -> list[BenchLane]:
         BenchLane("1280×720, tiled", 1280, 720, 64, tiled),
         BenchLane("1920×1080, tiled", 1920, 1080, 320, tiled),
         BenchLane("3840×2160, tiled", 3840, 2160, 32, tiled),
+        BenchLane("640×360, resize, long", 640, 360, 43_200, GazeSettings()),  # two hours, six frames a second
         BenchLane("dispatches", 320, 180, 2, GazeSettings(max_gaze_tokens_each_frame=20, clip_len=2)),
     ]
     everything = {lane.name: lane for lane in all_lanes}
     chosen = {
         "quick": ["one tile, 10 tokens", "640×360, resize"],
         "wasm": ["one tile, 10 tokens", "one tile, 40 tokens", "640×360, resize"],
-        "gpu": [name for name in everything if name != "dispatches"],
+        "gpu": [name for name in everything if name != "dispatches" and "long" not in name],
         "compare": ["one tile, 40 tokens", "45 tiles, 40 tokens", "1280×720, tiled", "1920×1080, tiled"],
         "headline": ["1920×1080, tiled"],
+        "long": ["640×360, resize, long"],
         "dispatches": ["dispatches"],
     }
     return [replace(everything[name], gaze=replace(everything[name].gaze, tile_batch=tile_batch)) for name in chosen[which]]

@@ -50,6 +50,7 @@ class TileDecoder:
         }
         self.budgets: dict[int, dict[str, Tensor]] = {}  # what a frame of such a budget begins with
         self.capacity = self.near = 0
+        self.mostly = 1  # blocks that frames are expected to have
         self.past: list[Tensor] = []  # of encode: one, once a frame was seen
         self.state: dict[str, Tensor] = {}  # between frames, or where the last loop ended; a loop under way has it
         self.used = 0  # slots written
@@ -97,12 +98,12 @@ class TileDecoder:
             self._forget_keys()
         if len(self.frame_slots) == self.frames:
             await self._drop_oldest_frame()
-        base = self.used
+        base, blocks = self.used, -(budget // -self.config.slots)
+        self.mostly = blocks if self.threshold == NEVER else min(blocks, 2)
         await self._reserve(self.prefill)
         self.used += self.prefill
         self.near = self._near()
         feeds = {"vision": vision, "near": self.shared.slots(self.near), **self._opening(budget)}
-        blocks = -(budget // -self.config.slots)
         given, begun = await self._begin("step_first", feeds, blocks)
         self.opened = Opened(blocks, given, begun, base, tuple(self.frame_slots))
 
@@ -290,7 +291,7 @@ class TileDecoder:
         if not self.runtime.limits.whole_windows:
             return needed
         if not self.capacity:
-            return max(needed, self.frames * (self.config.slots + self.config.connector_tokens))
+            return max(needed, self.frames * (self.prefill + (self.mostly - 1) * self.config.slots))
         done = len(self.frame_slots)  # frames, of which `needed` is what they and the open one take
         return needed + (self.frames - done - 1) * needed // (done + 1)
 

@@ -276,17 +276,17 @@ async def run_gate(kind: str, files: Any, models: Any, short: bool) -> str:
 
 @answered
 async def run_bench(
-    model: OpenModel, runtime: BrowserRuntime, files: Any, which: str, tile_batch: int, sync: Any, held: Any, tell: Any
+    model: OpenModel, runtime: BrowserRuntime, files: Any, which: str, tile_batch: int, sync: Any, held: Any, heap: Any, tell: Any
 ) -> str:
     """Time the lanes (autogaze_web.bench) and tell each as JSON as it ends.
 
-    files: the gate's fixtures; tile_batch: 0 for what suits the device; sync, held: of bench.
+    files: the gate's fixtures; tile_batch: 0 for what suits the device; sync, held, heap: of bench.
     """
     fixtures = read(by_name(files))
     size = CLIPS["whole"]
     found = []
     for lane in lanes(which, tile_batch):
-        times = await bench(lane, runtime, model.model.checkpoint, fixtures.clips["whole"][:DISTINCT], size, sync, held)
+        times = await bench(lane, runtime, model.model.checkpoint, fixtures.clips["whole"][:DISTINCT], size, sync, held, heap)
         found.append(times.to_json())
         tell(json.dumps(found[-1]))
     return json.dumps(found)

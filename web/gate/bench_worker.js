@@ -1,7 +1,7 @@
 /** The benchmark's worker: the page's own engine, timed. */
 
 import { Engine } from "../worker/engine.js";
-import { answer, cardOf } from "../worker/python.js";
+import { answer, cardOf, heapBytes } from "../worker/python.js";
 import { TIGHT, circumstances, files } from "./circumstances.js";
 import { KernelTimes } from "./gpu_kernels.js";
 import { meterGpu } from "./gpu_meter.js";
@@ -27,6 +27,8 @@ self.onmessage = async ({ data: { backend, lanes, recorded, limits, kernels, til
       return done;
     };
     const held = () => counts.bytes;
+    // Python's memory, and JavaScript's where the browser tells.
+    const heap = () => heapBytes() + (/** @type {any} */ (performance).memory?.usedJSHeapSize ?? 0);
     /** @type {Record<string, unknown>} */
     const profiles = {};
     const tell = (/** @type {string} */ text) => {
@@ -34,8 +36,10 @@ self.onmessage = async ({ data: { backend, lanes, recorded, limits, kernels, til
       if (times) profiles[lane.lane] = times.take();
       self.postMessage({ times: lane });
     };
-    const timed = JSON.parse(await answer(engine.python.run_bench(engine.model, engine.runtime, fixtures, lanes, tileBatch, sync, held, tell)));
-    self.postMessage({ result: { status: "passed", reason: "", lanes: timed, ...(times ? { profiles } : {}), gpu: counts, recorded: engine.recorded, ...engine.inference?.held, ...circumstances(engine, begin) } });
+    const timed = JSON.parse(await answer(engine.python.run_bench(engine.model, engine.runtime, fixtures, lanes, tileBatch, sync, held, heap, tell)));
+    const apart = timed.filter((/** @type {{agrees: boolean}} */ { agrees }) => !agrees).map((/** @type {{lane: string}} */ { lane }) => lane);
+    const reason = apart.length ? `other ids when frames are begun ahead: ${apart.join("; ")}` : "";
+    self.postMessage({ result: { status: reason ? "failed" : "passed", reason, lanes: timed, ...(times ? { profiles } : {}), gpu: counts, recorded: engine.recorded, ...engine.inference?.held, ...circumstances(engine, begin) } });
   } catch (error) {
     const { title, found, detail } = cardOf(error);
     const failed = { status: "failed", reason: `${title} ${found}`, detail };

@@ -5,6 +5,11 @@ import { Fault } from "./faults.js";
 /** @typedef {import("pyodide").PyodideAPI} PyodideAPI */
 /** @typedef {import("./assets.js").Assets} Assets */
 
+let heap = () => 0;
+
+/** Bytes of Python's memory. */
+export const heapBytes = () => heap();
+
 /**
  * Start Python and import the package's doors.
  * @param {Assets} assets
@@ -15,6 +20,7 @@ export async function startPython(assets) {
   const { loadPyodide } = await import(/* @vite-ignore */ `${folder}pyodide.mjs`);
   /** @type {PyodideAPI} */
   const pyodide = await loadPyodide({ indexURL: folder });
+  heap = () => /** @type {any} */ (pyodide)._module.HEAPU8.length;
   pyodide.unpackArchive(/** @type {any} */ (await assets.bytes("autogaze_web.zip")), "zip", { extractDir: "/lib/autogaze" });
   pyodide.runPython("import sys; sys.path.insert(0, '/lib/autogaze')");
   return pyodide.pyimport("autogaze_web.in_browser");
