@@ -228,7 +228,7 @@ def enlarged(frame: bytes, size: Clip, width: int, height: int) -> bytes:
 
 
 def lanes(which: str, tile_batch: int = 0) -> list[BenchLane]:
-    """The lanes of a benchmark: "quick", "gpu", "wasm", "headline", "compare" (of builds), "long", "dispatches" (for a software adapter)."""
+    """The lanes of a benchmark: "quick", "gpu", "wasm", "headline", "compare" (of builds), "long", "dispatches" (software adapters)."""
 
     def tokens(count: int, mode: str) -> GazeSettings:
         return GazeSettings(mode=mode, max_gaze_tokens_each_frame=count)
