@@ -69,10 +69,14 @@ class Guessing(Strict):
         states, numbers = await self.launch([first, *[then] * (runs - 1)], feeds, given, [*collect, flag])
         return Begun(dict(states[-1]), runs, [first, then, feeds, given, collect, flag, limit, states, numbers])
 
-    async def known(self, begun: Begun) -> int | None:
-        *_, limit, states, numbers = begun.handle
+    async def known(self, begun: Begun) -> Loop | None:
+        first, _, _, state, collect, _, limit, states, numbers = begun.handle
         stop = next((run + 1 for run, values in enumerate(numbers) if values[-1].data[0]), None)
-        return stop or (len(states) if len(states) >= limit else None)
+        if stop != begun.runs if stop else begun.runs < limit:
+            return None
+        self.keep_only(states[-1], [state, *states])
+        self.lasted[first] = begun.runs
+        return Loop(begun.state, [dict(zip(collect, values[:-1], strict=True)) for values in numbers])
 
     async def finish(self, begun: Begun) -> Loop:
         first, then, feeds, state, collect, flag, limit, states, numbers = begun.handle

@@ -147,7 +147,9 @@ class TileDecoder:
         if isinstance(frame.begun.handle, Loop):
             return True
         assert isinstance(self.runtime, Ahead)
-        return await self.runtime.known(frame.begun) == frame.begun.runs
+        loop = await self.runtime.known(frame.begun)
+        frame.begun.handle = loop or frame.begun.handle
+        return loop is not None
 
     async def end(self) -> list[dict[str, HostTensor]]:
         """The blocks of the frame that is open, the first of two, which must have been recalled unless it ended as expected.

@@ -71,7 +71,7 @@ class Begun:
 
     state: dict[str, Tensor]  # where it is expected to end
     runs: int  # after so many
-    handle: Any  # the runtime's
+    handle: Any  # the runtime's, or the Loop once it has ended so
 
 
 class Runtime(Protocol):
@@ -127,11 +127,11 @@ class Ahead(Protocol):
         Where this fails `state` is the caller's again, else the loop's, which gives back all of it if it fails later.
         """
 
-    async def known(self, begun: Begun) -> int | None:
-        """The runs after which it ended; None where it goes on after those that were expected."""
+    async def known(self, begun: Begun) -> Loop | None:
+        """The loop, where it ended as expected; None where it ended earlier or goes on, and `finish` is to follow."""
 
     async def finish(self, begun: Begun) -> Loop:
-        """The end of the loop. Where it is another than expected, what was begun with Begun.state must have been abandoned."""
+        """The end of a loop. Where it is another than expected, what was begun with Begun.state must have been abandoned."""
 
     def abandon(self, begun: Begun) -> None:
         """Give back what a loop made; the state that it was given is the caller's again, as it was but for what is written in place."""

@@ -183,7 +183,7 @@ export class Inference {
     return this.#guarded(() => this.loops.begin(first, then, feeds, state, collect, flag, limit));
   }
 
-  /** @param {Begun} begun @returns {Promise<number>} the runs after which a loop ended, 0 where it goes on after those expected */
+  /** @param {Begun} begun @returns {Promise<Numbers[][] | undefined>} what a loop collected that ended as expected */
   known(begun) {
     return this.#guarded(() => this.loops.known(begun));
   }

@@ -22,7 +22,7 @@ import { Cancelled } from "./trouble.js";
  * @property {Handles[]} states after each run
  * @property {Promise<Numbers[][]>} reading the numbers of each run
  * @property {number} runs how many were made
- * @property {Handles} expected the state after the last of them
+ * @property {Handles} fresh what of the state after the last of them was not given
  */
 
 const MOST_AHEAD = 24; // runs before flags are read
@@ -49,13 +49,18 @@ export class Loops {
     const given = { ...state };
     const runs = this.inference.device ? Math.min(this.#lasted.get(first) ?? 1, MOST_AHEAD, limit) : 1;
     const launched = await this.#launch(order, given, 0, runs);
-    return { order, given, ...launched, runs, expected: launched.states[runs - 1] };
+    const fresh = Object.fromEntries(Object.entries(launched.states[runs - 1]).filter(([name, handle]) => given[name] !== handle));
+    return { order, given, ...launched, runs, fresh };
   }
 
-  /** @param {Begun} begun @returns {Promise<number>} the runs after which it ended; 0: it goes on */
-  async known({ order, reading, runs }) {
-    const stop = stopOf(await reading, order);
-    return stop || (runs >= order.limit ? runs : 0);
+  /** @param {Begun} begun @returns {Promise<Numbers[][] | undefined>} what was collected, where it ended as expected; then there is nothing to finish */
+  async known({ order, given, states, reading, runs }) {
+    const numbers = await reading;
+    const stop = stopOf(numbers, order);
+    if (stop ? stop !== runs : runs < order.limit) return undefined;
+    this.#keepOnly(states[runs - 1], [given, ...states]);
+    this.#lasted.set(order.first, runs);
+    return numbers.map((run) => run.slice(0, order.collect.length));
   }
 
   /** @param {Begun} begun @returns {Promise<{state: Handles, collected: Numbers[][]}>} */

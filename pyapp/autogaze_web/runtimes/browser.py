@@ -78,18 +78,19 @@ class BrowserRuntime:
     ) -> Begun:
         with translated():
             begun = await self.inference.begin(first, then, to_js(dict(feeds)), to_js(dict(state)), to_js(list(collect)), flag, limit)
-        return Begun(by_name(begun.expected), int(begun.runs), (begun, collect))
+        return Begun({**state, **by_name(begun.fresh)}, int(begun.runs), (begun, collect))
 
-    async def known(self, begun: Begun) -> int | None:
+    async def known(self, begun: Begun) -> Loop | None:
+        handle, collect = begun.handle
         with translated():
-            ended = await self.inference.known(begun.handle[0])
-        return int(ended) or None
+            collected = await self.inference.known(handle)
+        return None if collected is None else Loop(begun.state, by_run(collect, collected))
 
     async def finish(self, begun: Begun) -> Loop:
         handle, collect = begun.handle
         with translated():
             ended = await self.inference.finish(handle)
-        return Loop(by_name(ended.state), [dict(zip(collect, map(numbers, run), strict=True)) for run in ended.collected])
+        return Loop(by_name(ended.state), by_run(collect, ended.collected))
 
     def abandon(self, begun: Begun) -> None:
         self.inference.abandon(begun.handle[0])
@@ -105,6 +106,11 @@ class BrowserRuntime:
 def by_name(handles: Any) -> dict[str, Tensor]:
     """A JavaScript object of handles as a dict."""
     return {str(name): handle for name, handle in handles.object_entries()}
+
+
+def by_run(collect: Sequence[str], collected: Any) -> list[dict[str, HostTensor]]:
+    """The numbers of each run, by name."""
+    return [dict(zip(collect, map(numbers, run), strict=True)) for run in collected]
 
 
 def numbers(entry: Any) -> HostTensor:
