@@ -70,7 +70,14 @@ CASES = (
         GazeSettings(window="rolling", clip_len=2, max_gaze_tokens_each_frame=12),
     ),
     Case("painted", "every output and mask mode and geometry", BUILT_IN, "small", GazeSettings(max_gaze_tokens_each_frame=20), EVERY_PAINT),
-    Case("short", "a few blocks, for software adapters", BUILT_IN, "small", GazeSettings(max_gaze_tokens_each_frame=20), short=True),
+    Case(  # windows of two frames, so that the second frame's first block looks further back than the first one's
+        "short",
+        "a few blocks, for software adapters",
+        BUILT_IN,
+        "small",
+        GazeSettings(max_gaze_tokens_each_frame=20, clip_len=2),
+        short=True,
+    ),
 )
 FRAMES_OF = {"batched": 2, "painted": 2, "short": 2, "ragged": 4, "rolling": 4}  # where it is not the whole clip
 
