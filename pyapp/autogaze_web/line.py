@@ -53,7 +53,8 @@ class Line:
         if self.opened > 1 and not expected:
             self.decoders[0].recall()
             self.opened = 1
-        collected = await all_of(decoder.end() for decoder in self.decoders)
+        ends, side_by_side = (decoder.end() for decoder in self.decoders), self.decoders[0].runtime.limits.side_by_side
+        collected = await all_of(ends) if side_by_side else [await end for end in ends]
         for decoder in self.decoders:
             await decoder.close_frame(max(map(len, collected)))
         self.frames.popleft()
