@@ -1,6 +1,6 @@
 """`encode`: tiles of one frame -> vision tokens, with the convolution's memory of the frames before.
 
-Both convolutions are products of matrices: ONNX Runtime's Conv takes three to ten times as long as its MatMul on WebGPU. Everything lies
+Both convolutions are products of matrices: ONNX Runtime's Conv takes two to four times as long on WebGPU. Everything lies
 position by position, channels last, as norms and products want it.
 """
 
