@@ -56,6 +56,7 @@ async function bundle(out) {
     legalComments: "none", // LICENSES.txt has them whole
     conditions: ["onnxruntime-web-use-extern-wasm"], // its glue is fetched from /vendor/ort
     external: ["/vendor/*", "node:*", "ws"], // the last two: what Pyodide imports when it runs in Node
+    loader: { ".wgsl": "text" },
     logLevel: "warning",
   };
   const results = await Promise.all([

@@ -300,10 +300,10 @@ class TileDecoder:
     def _zeros(self, slots: int) -> dict[str, Tensor]:
         """Flags and caches of so many slots; to grow by them, one layer's serve all."""
         c = self.config
-        shapes = {"key": (c.heads, c.head_dim, slots), "value": (c.heads, slots, c.head_dim)}
+        shape = (c.heads, slots, c.head_dim)
         names = ["key_0", "value_0"] if self.capacity else self._cache_names()
         flags = FLAGS[:1] if self.capacity else FLAGS
-        caches = {name: self.runtime.zeros("float32", (self.batch, *shapes[name.split("_")[0]])) for name in names}
+        caches = {name: self.runtime.zeros("float32", (self.batch, *shape)) for name in names}
         return caches | {name: self.runtime.zeros("float32", (self.batch, slots)) for name in flags}
 
     async def _drop_oldest_frame(self) -> None:

@@ -3,7 +3,7 @@
 /** @typedef {import("../worker/engine.js").Engine} Engine */
 
 /** What every WebGPU device has. */
-export const TIGHT = { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 28 };
+export const TIGHT = { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 28, maxComputeWorkgroupStorageSize: 2 ** 14 };
 
 /** @param {Engine} engine @param {string[]} paths @returns {Promise<Record<string, Uint8Array>>} by file name */
 export async function files(engine, paths) {
@@ -21,6 +21,7 @@ export function circumstances(engine, begin) {
     build: backend.build,
     threads: backend.threads,
     adapter: backend.adapter,
+    kernels: [...engine.kernels].sort(),
     features: device ? [...device.features].sort() : [],
     limits: device ? Object.fromEntries(Object.keys(TIGHT).map((name) => [name, /** @type {any} */ (device.limits)[name]])) : {},
     self_test: selfTest || "passed, or not needed",

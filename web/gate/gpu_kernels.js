@@ -3,6 +3,8 @@
  * time goes, not how much there is. Chromium rounds timestamps to 0.1 ms unless it runs with --enable-webgpu-developer-features.
  */
 
+import { fingerprint } from "../worker/kernels.js";
+
 /** @typedef {{graph: string, kernel: string, count: number, seconds: number}} Kernel kernel: what it reads → what it writes, and a hash of its shader */
 
 const QUERIES = 4096; // of a set: two a dispatch
@@ -145,7 +147,5 @@ class TimedPass {
 function kernelName(code) {
   /** @param {string} access */
   const bound = (access) => [...code.matchAll(new RegExp(`var<storage, ${access}>\\s*(\\w+)`, "g"))].map(([, name]) => name).join(", ");
-  let hash = 0;
-  for (let index = 0; index < code.length; index += 1) hash = (Math.imul(hash, 31) + code.charCodeAt(index)) >>> 0;
-  return `${bound("read")} → ${bound("read_write")} #${hash.toString(16).padStart(8, "0")}`;
+  return `${bound("read")} → ${bound("read_write")} #${fingerprint(code)}`;
 }

@@ -3,6 +3,7 @@
 import { Assets } from "./assets.js";
 import { REASONS, adapterName, findDevice } from "./gpu.js";
 import { Inference, configure, version, warmUp } from "./inference.js";
+import { withKernels } from "./kernels.js";
 import { answer, startPython } from "./python.js";
 import { DeviceLost, OutOfMemory } from "./trouble.js";
 
@@ -39,8 +40,10 @@ export class Engine {
   times = {};
   /** What the self-test found where that is not what it should be. */
   selfTest = "";
-  /** Whether the device may have subgroups. */
-  subgroups = true;
+  /** Whether the device computes with kernels of ours where it can. */
+  ownKernels = true;
+  /** @type {Set<string>} those in use */
+  kernels = new Set();
   /** Whether runs on the device are recorded. */
   recorded = true;
   /** @type {Record<string, number>} limits that the device is lowered to, to be as tight as another */
@@ -127,7 +130,7 @@ export class Engine {
   /** After the device was lost: another one, or WASM if it is not the first time. */
   async rebuild() {
     this.#losses += 1;
-    const found = this.#losses < LOSSES ? await findDevice(this.wish === "webgpu", this.subgroups, this.limits) : null;
+    const found = this.#losses < LOSSES ? await findDevice(this.wish === "webgpu", this.limits) : null;
     if (found?.device) this.#adopt(found.device);
     else this.#fallBack("lost");
     await this.#bind();
@@ -136,7 +139,7 @@ export class Engine {
 
   async #find() {
     if (this.wish === "wasm") return { device: null, adapter: null, reason: /** @type {const} */ ("asked") };
-    return findDevice(this.wish === "webgpu", true, this.limits);
+    return findDevice(this.wish === "webgpu", this.limits);
   }
 
   /** @param {import("./gpu.js").Found} found */
@@ -154,6 +157,7 @@ export class Engine {
   /** @param {GPUDevice} device */
   #adopt(device) {
     this.device = device;
+    this.kernels = this.ownKernels ? withKernels(device) : new Set();
     void device.lost.then((info) => {
       if (this.device === device && this.inference) this.inference.failure = new DeviceLost(info.message || "the graphics device was lost");
     });
@@ -189,13 +193,12 @@ export class Engine {
   async #selfTest(stored) {
     this.phase("Testing the graphics device");
     if (await this.#passes(stored)) return;
-    const had = Boolean(this.device?.features.has("subgroups"));
-    for (const [subgroups, recorded] of [[had, false], ...(had ? [[false, true], [false, false]] : [])]) {
-      if (subgroups !== had) {
+    for (const [ownKernels, recorded] of [[true, false], [false, true], [false, false]]) {
+      if (ownKernels !== this.ownKernels) {
         this.device?.destroy();
-        const { device } = await findDevice(this.wish === "webgpu", false, this.limits);
+        const { device } = await findDevice(this.wish === "webgpu", this.limits);
         if (!device) break;
-        this.subgroups = false;
+        this.ownKernels = ownKernels;
         this.#adopt(device);
       }
       this.recorded = recorded;

@@ -2,7 +2,7 @@
 
 /** @typedef {import("../shared/messages.js").Backend} Backend */
 
-const FEATURES = /** @type {const} */ (["shader-f16", "subgroups", "timestamp-query"]);
+const FEATURES = /** @type {const} */ (["shader-f16", "timestamp-query"]);
 // What ONNX Runtime would ask for if the device were its own; with less it takes slower kernels or fails to bind.
 const LIMITS = /** @type {const} */ ([
   "maxBufferSize",
@@ -37,23 +37,21 @@ export const REASONS = {
  */
 
 /**
- * A device with all the adapter has, or why not.
- * Subgroups make attention faster, but ONNX Runtime 1.30 computes MultiHeadAttention with a bias wrongly where they are four wide, as
- * SwiftShader's are. So a software adapter goes without them, and any other does when it fails the self-test with them.
+ * A device with all the adapter has that is of use, or why not.
+ * Not subgroups: ONNX Runtime 1.30 computes MultiHeadAttention with a bias wrongly where they are four wide, and has no use for them where
+ * it computes with our kernels.
  * @param {boolean} software whether a software adapter will do
- * @param {boolean} subgroups whether the device may have them
  * @param {Record<string, number>} least limits to be lowered to, to act as a tighter device
  * @returns {Promise<Found>}
  */
-export async function findDevice(software, subgroups = true, least = {}) {
+export async function findDevice(software, least = {}) {
   if (!self.isSecureContext) return { device: null, adapter: null, reason: "insecure" };
   if (!navigator.gpu) return { device: null, adapter: null, reason: "no-api" };
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
   if (!adapter) return { device: null, adapter: null, reason: "no-adapter" };
   const described = describe(adapter);
   if (described.fallback && !software) return { device: null, adapter: described, reason: "software" };
-  const asked = subgroups && !described.fallback;
-  const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature) && (asked || feature !== "subgroups"));
+  const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature));
   /** @type {Record<string, number>} */
   const requiredLimits = {};
   for (const limit of LIMITS) requiredLimits[limit] = Math.min(adapter.limits[limit], least[limit] ?? Infinity);

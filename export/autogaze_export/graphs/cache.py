@@ -15,8 +15,8 @@ class Grow(nn.Module):
     def forward(
         self, key_valid: Tensor, hidden: Tensor, caches: list[Tensor], more_valid: Tensor, more_keys: Tensor, more_values: Tensor
     ) -> tuple[Tensor, ...]:
-        """more_*: zeros of the new slots, float32 [batch, more], [batch, heads, head_dim, more] and [batch, heads, more, head_dim]."""
-        keys = [torch.cat([cache, more_keys], dim=3) for cache in caches[0::2]]
+        """more_*: zeros of the new slots, float32 [batch, more] and [batch, heads, more, head_dim]."""
+        keys = [torch.cat([cache, more_keys], dim=2) for cache in caches[0::2]]
         values = [torch.cat([cache, more_values], dim=2) for cache in caches[1::2]]
         flags = [torch.cat([old, more_valid], dim=1) for old in (key_valid, hidden)]
         return *flags, *(cache for pair in zip(keys, values, strict=True) for cache in pair)
@@ -45,14 +45,14 @@ class Shift(nn.Module):
         source = torch.minimum(index + dropped.float(), index.amax(0)).int()  # nothing is left to come to the last slots: nothing sees them
         valid = fused.take(key_valid, source, axis=1)
         half = cos.shape[1] // 2
-        c, s = (F.embedding(tokens.int() + 1, table)[:, :, :half, None] for table in (cos, sin))  # [batch, 1, head_dim / 2, 1]
-        keys = [turned_back(fused.take(cache, source, axis=3), c, s) for cache in caches[0::2]]
+        c, s = (F.embedding(tokens.int() + 1, table)[:, :, None, :half] for table in (cos, sin))  # [batch, 1, 1, head_dim / 2]
+        keys = [turned_back(fused.take(cache, source, axis=2), c, s) for cache in caches[0::2]]
         values = [fused.take(cache, source, axis=2) for cache in caches[1::2]]
         return angle - tokens, slots - dropped, valid, *(cache for pair in zip(keys, values, strict=True) for cache in pair)
 
 
 def turned_back(keys: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Keys [batch, heads, head_dim, capacity], whose neighbouring channels rotate together, by an angle backwards."""
-    first, second = keys.unflatten(2, (-1, 2)).split(1, dim=3)  # each [batch, heads, head_dim / 2, 1, capacity]
+    """Keys [batch, heads, capacity, head_dim], whose neighbouring channels rotate together, by an angle backwards."""
+    first, second = keys.unflatten(3, (-1, 2)).split(1, dim=4)  # each [batch, heads, capacity, head_dim / 2, 1]
     cos, sin = cos[..., None], sin[..., None]
-    return torch.cat([first * cos + second * sin, second * cos - first * sin], dim=3).flatten(2, 3)
+    return torch.cat([first * cos + second * sin, second * cos - first * sin], dim=4).flatten(3)

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autogaze_export.model import RMSNorm
-from autogaze_web.caches import RUN
 
 
 def silu(x: Tensor) -> Tensor:
@@ -75,32 +74,21 @@ def gemm(a: Tensor, b: Tensor, c: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """softmax(query · keys + bias) · values, as plain products: the quickest for a block's few queries.
+    """softmax(query · keys + bias) · values.
 
-    query [B, heads, S, head_dim], scaled; keys [B, heads, head_dim, L]; values [B, heads, L, head_dim]; bias [B, 1, S, L], L a multiple
-    of RUN -> [B, S, heads · head_dim].
+    query [B, heads, S, head_dim], scaled; keys and values [B, heads, L, head_dim]; bias [B, 1, S, L] -> [B, S, heads · head_dim].
     """
-    # A workgroup sums a RUN; over thousands of keys in a row a GPU would wait for a few of its cores.
-    probs = (query @ keys + bias).softmax(-1).unflatten(-1, (-1, RUN))  # [B, heads, S, L / RUN, RUN]
-    probs = probs.transpose(2, 3) if query.shape[2] > 1 else probs.flatten(2, 3)[:, :, :, None]
-    return side_by_side((probs @ values.unflatten(2, (-1, RUN))).sum(2))
-
-
-def attend_many(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """As attend, in one operator: a frame's first block has hundreds of queries, and their scores are the largest tensor there is."""
     if torch.onnx.is_in_onnx_export():
         rows = side_by_side(query)
-        inputs = (rows, keys.transpose(2, 3), values, None, None, bias)
+        inputs = (rows, keys, values, None, None, bias)
         operator = "com.microsoft::MultiHeadAttention"
         attributes: dict[str, Any] = {"num_heads": keys.shape[1], "scale": 1.0}
         return torch.onnx.ops.symbolic(operator, inputs, attributes, dtype=rows.dtype, shape=rows.shape, version=1)
-    return attend(query, keys, values, bias)
+    return side_by_side((query @ keys.transpose(2, 3) + bias).softmax(-1) @ values)
 
 
 def side_by_side(x: Tensor) -> Tensor:
     """Heads [B, heads, S, head_dim] -> [B, S, heads · head_dim]."""
-    if x.shape[2] == 1:  # nothing to transpose
-        return x.reshape(x.shape[0], 1, -1)
     return x.transpose(1, 2).flatten(2)
 
 

@@ -55,7 +55,7 @@ class Sizes:
         c = self.config
         caches = {}
         for layer in range(c.layers):
-            caches[f"key_{layer}"] = Port("float32", ("batch", c.heads, c.head_dim, CAPACITY), "caches")
+            caches[f"key_{layer}"] = Port("float32", ("batch", c.heads, CAPACITY, c.head_dim), "caches")
             caches[f"value_{layer}"] = Port("float32", ("batch", c.heads, CAPACITY, c.head_dim), "caches")
         object.__setattr__(self, "caches", caches)
 
@@ -152,7 +152,7 @@ def cache_specs(sizes: Sizes) -> list[GraphSpec]:
     key_valid = {"key_valid": Port("float32", ("batch", CAPACITY))}
     more = {
         "more_valid": Port("float32", ("batch", "more")),
-        "more_keys": Port("float32", ("batch", c.heads, c.head_dim, "more")),
+        "more_keys": Port("float32", ("batch", c.heads, "more", c.head_dim)),
         "more_values": Port("float32", ("batch", c.heads, "more", c.head_dim)),
     }
     shift = {

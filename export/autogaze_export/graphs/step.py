@@ -63,32 +63,29 @@ class Step(nn.Module):
         """Run the layers over x [B, S, hidden], write keys and values at slots [B or 1, S] of the caches; -> last position [B, hidden].
 
         angle float32 [B, S], rows of the tables cos and sin [positions + 1, head_dim]; near: the slots that are looked at, None for all;
-        bias float32 [B, 1, S, near]; caches: keys [B, heads, head_dim, capacity] and values [B, heads, capacity, head_dim] of each layer
-        by turns, replaced here.
+        bias float32 [B, 1, S, near]; caches: keys and values [B, heads, capacity, head_dim] of each layer by turns, replaced here.
         """
         layers = cast(list[DecoderLayer], list(self.network.gazing_model.gaze_decoder.model.layers))
         positions = angle.long()  # the one int64 that is computed: RotaryEmbedding wants it, and a GPU casts it from float32
-        places = (x.shape[0], self.config.heads, self.config.head_dim, x.shape[1])
-        key_index = slots[:, None, None].expand(places)
-        value_index = slots[:, None, :, None].expand(*places[:2], places[3], places[2])
+        places = (x.shape[0], self.config.heads, x.shape[1], self.config.head_dim)
+        index = slots[:, None, :, None].expand(places)
         normed = fused.rms_norm(x, layers[0].input_layernorm)
         for number, layer in enumerate(layers):
             attention, last = layer.self_attn, number == len(layers) - 1
             qkv = normed[:, None] @ packed(attention)  # [B, heads, S, 3 · head_dim]
             query, key, value = fused.turn_pairs(qkv, positions, cos, sin, 2 * attention.head_dim).split(attention.head_dim, dim=-1)
-            keys = fused.write_slots(caches[2 * number], key.transpose(2, 3), key_index, axis=3)
-            values = fused.write_slots(caches[2 * number + 1], value, value_index, axis=2)
+            keys = fused.write_slots(caches[2 * number], key, index, axis=2)
+            values = fused.write_slots(caches[2 * number + 1], value, index, axis=2)
             caches[2 * number : 2 * number + 2] = keys, values
             if near is not None:
-                keys, values = keys[..., :near], values[:, :, :near]
-            if last:  # only the last position is asked for, and nothing comes after it
-                query, bias, x = query[:, :, -1:], bias[:, :, -1:], x[:, -1:]
-            attend = fused.attend_many if query.shape[2] > self.config.slots else fused.attend
-            mixed = F.linear(attend(query, keys, values, bias), attention.o_proj.weight)
+                keys, values = keys[:, :, :near], values[:, :, :near]
+            if last:  # only the last position is asked for, and nothing comes after it; of one ONNX Runtime would make three kernels
+                query, bias, x = query[:, :, -2:], bias[:, :, -2:], x[:, -2:]
+            mixed = F.linear(fused.attend(query, keys, values, bias), attention.o_proj.weight)
             x, normed = fused.skip_rms_norm(x, mixed, layer.post_attention_layernorm)
             after = self.network.gazing_model.gaze_decoder.model.norm if last else layers[number + 1].input_layernorm
             x, normed = fused.skip_rms_norm(x, swiglu(layer, normed), after)
-        return normed.flatten(1)
+        return normed[:, -1]
 
     def choose(self, state: Tensor, chosen_from: Tensor, penalty: Tensor, bar: Tensor, shut: Tensor, rows: Tensor) -> Choice:
         """The block that follows `state` [B, hidden] (semantics §4.2-4.4).
