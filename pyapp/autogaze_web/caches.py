@@ -9,9 +9,8 @@ from autogaze_web.config import ModelConfig
 from autogaze_web.rotary import rotary_tables
 from autogaze_web.runtime import Limits, Runtime, Tensor, ints
 
-RUN = 64  # slots whose values attention sums at a time; capacities are multiples
+RUN = 64  # slots that attention takes at a time on a GPU (web/worker/kernels); capacities are multiples
 CAPACITY_STEP = 256  # slots by which the caches grow; attention costs what the capacity is, and growing copies the caches
-NEAR_PARTS = 4  # of a window, by which a frame's first block sees more of the caches
 POSITIONS_STEP = 2048  # rows by which the tables of angles grow
 
 

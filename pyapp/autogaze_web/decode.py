@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from autogaze_web.caches import NEAR_PARTS, RUN, Shared
+from autogaze_web.caches import Shared
 from autogaze_web.runtime import Ahead, Begun, HostTensor, Loop, Tensor, floats, ints
 
 NEVER = -3e38  # a task loss that no prediction is at or below; finite, because shaders may take infinities for impossible
@@ -49,7 +49,7 @@ class TileDecoder:
             "rows": self.runtime.upload(floats(own, (tiles, tiles * slots))),  # 1 where a slot of a block is of the row
         }
         self.budgets: dict[int, dict[str, Tensor]] = {}  # what a frame of such a budget begins with
-        self.capacity = self.near = 0
+        self.capacity = 0
         self.mostly = 1  # blocks that frames are expected to have
         self.past: list[Tensor] = []  # of encode: one, once a frame was seen
         self.state: dict[str, Tensor] = {}  # between frames, or where the last loop ended; a loop under way has it
@@ -102,8 +102,7 @@ class TileDecoder:
         self.mostly = blocks if self.threshold == NEVER else min(blocks, 2)
         await self._reserve(self.prefill)
         self.used += self.prefill
-        self.near = self._near()
-        feeds = {"vision": vision, "near": self.shared.slots(self.near), **self._opening(budget)}
+        feeds = {"vision": vision, **self._opening(budget)}
         given, begun = await self._begin("step_first", feeds, blocks)
         self.opened = Opened(blocks, given, begun, base, tuple(self.frame_slots))
 
@@ -191,14 +190,6 @@ class TileDecoder:
                 "first_shut": self.runtime.upload(floats(after, (1, slots))),
             }
         return self.budgets[budget]
-
-    def _near(self) -> int:
-        """How many slots a frame's first block looks at. Each number is a session where shapes are fixed, so there are but a few."""
-        if not self.runtime.limits.whole_windows:
-            return self.capacity
-        c = self.config
-        part = -(self.frames * (c.slots + c.connector_tokens) // -(NEAR_PARTS * RUN)) * RUN
-        return min(self.capacity, -(self.used // -part) * part)
 
     async def _begin(self, first: str, feeds: dict[str, Tensor], blocks: int) -> tuple[dict[str, Tensor], Begun]:
         """Begin blocks of a frame until its rows stop, the capacity is full or `blocks` are made; each but the frame's first feeds one.

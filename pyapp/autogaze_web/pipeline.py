@@ -129,7 +129,7 @@ class Gazer:
         try:
             parts = await seen.size.line.end()
             decoders = [decoder for size in self.sizes for decoder in size.decoders]
-            self.shared.keep({count for decoder in decoders for count in (decoder.capacity, decoder.near)})
+            self.shared.keep({decoder.capacity for decoder in decoders})
         finally:
             self.overlook(seen)
         return join_tiles(parts, self.config.eos_token)

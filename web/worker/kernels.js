@@ -28,7 +28,7 @@ const KNOWN = {
 };
 const READERS = new Set(["attention", "attention, split"]); // of keys and values, bound at 1 and 2
 const SIZES = /\bconst (head_size|num_heads) : u32 = (\d+);/g; // of the model, in a shader
-const WIDE = 24 << 10; // bytes of workgroup memory that attention takes, 32 keys of 32 channels at a time
+const ROOMY = 24 << 10; // bytes of workgroup memory, for 32 keys of 32 channels at a time
 
 /**
  * Have a device compute with our kernels; before the first pipeline is made.
@@ -95,17 +95,42 @@ function ours(kind, theirs, limits) {
   if (kind === "skip norm") return skipNorm;
   if (kind === "copy of caches") return "";
   const [, tile] = theirs.match(/new_sequence_length \+ (\d+) - 1/) ?? []; // queries of a workgroup
-  if (kind === "attention, split") return filled(split, { QUERY_TILE: tile });
-  if (kind === "attention, joined") return filled(join, { QUERY_TILE: tile });
+  if (kind === "attention, split") return filled(split, { QUERY_TILE: Number(tile) });
+  if (kind === "attention, joined") return filled(join, { QUERY_TILE: Number(tile) });
   const { head_size: size, num_heads: heads } = Object.fromEntries([...theirs.matchAll(SIZES)].map(([, name, value]) => [name, Number(value)]));
-  if (![16, 32].includes(size)) return ""; // its threads share 64 vectors of a head's, and workgroup memory is small
-  const keys = limits.maxComputeWorkgroupStorageSize >= WIDE ? 32 : 16;
-  return filled(attention, { HEAD_SIZE: size, NUM_HEADS: heads, KEYS_AT_ONCE: keys });
+  if (![16, 32].includes(size)) return ""; // workgroup memory is small
+  const roomy = limits.maxComputeWorkgroupStorageSize >= ROOMY;
+  return filled(attention, { HEAD_SIZE: size, NUM_HEADS: heads, KEYS_AT_ONCE: roomy ? 32 : 16, THREAD_COUNT: roomy ? 128 : 64 });
 }
 
-/** A shader with numbers for names. @param {string} code @param {Record<string, number | string>} numbers */
-function filled(code, numbers) {
-  return Object.entries(numbers).reduce((text, [name, number]) => text.replaceAll(name, String(number)), code);
+/**
+ * A shader with numbers for names, and "@each" written out: drivers keep an array in registers only where they unroll the loop over it, so
+ * there are names instead. "@each i 3: let a$i = b{2 * $i};" becomes three lines, the last "let a2 = b4;".
+ * @param {string} code @param {Record<string, number>} numbers
+ */
+export function filled(code, numbers) {
+  const named = Object.entries(numbers).reduce((text, [name, number]) => text.replaceAll(name, String(number)), code);
+  const each = /^( *)@each (\w) (\w+): (.*)$/m;
+  let text = named;
+  for (let found = each.exec(text); found; found = each.exec(text)) {
+    const [line, space, index, count, rest] = found;
+    const lines = Array.from({ length: size(named, count) }, (_, i) => space + rest.replaceAll(`$${index}`, String(i)));
+    text = text.replace(line, () => lines.join("\n"));
+  }
+  return text.replace(/\{([\d *+]+)\}/g, (_, sum) => String(value(sum)));
+}
+
+/** What a number is, or a constant of a shader. @param {string} code @param {string} name @returns {number} */
+function size(code, name) {
+  const [, sum] = new RegExp(`const ${name}: u32 = ([^;]+);`).exec(code) ?? ["", name];
+  return value(sum.replace(/[A-Za-z_]\w*/g, (other) => String(size(code, other))));
+}
+
+/** @param {string} sum of numbers with "+", "*" and "/" @returns {number} */
+function value(sum) {
+  const quotient = (/** @type {string} */ text) => text.split("/").map(Number).reduce((all, divisor) => all / divisor);
+  const product = (/** @type {string} */ text) => text.split("*").map(quotient).reduce((all, factor) => all * factor);
+  return sum.split("+").map(product).reduce((all, term) => all + term);
 }
 
 /**

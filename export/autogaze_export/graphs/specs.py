@@ -126,14 +126,13 @@ def step_specs(sizes: Sizes) -> list[GraphSpec]:
         "key_valid": Port("float32", ("batch", CAPACITY)),
     }
     vision = {"vision": Port("float32", ("batch", c.connector_tokens, c.hidden))}
-    near = {"near": Port("int32", (f"{RUN}*near_runs",))}
     budget = {"first_bar": Port("float32", (c.slots,)), "first_shut": Port("float32", (1, c.slots))}
     frame = {"hidden": Port("float32", ("batch", CAPACITY)), "shut": Port("float32", ("batch", c.slots))}
     threshold = {"threshold": Port("float32", (1,))}
     choice = ("next.block_ids", "next.block_valid", "probs", "task_loss", "stop", "next.penalty", "next.shut", "next.slots")
     caches = ("next.key_valid", *(f"next.{name}" for name in sizes.caches))
     in_place = ("key_valid", *sizes.caches)
-    first, following = vision | block | place | tables | near | budget, block | place | tables | frame | threshold
+    first, following = vision | block | place | tables | budget, block | place | tables | frame | threshold
     outputs = (*choice, "next.angle", "next.hidden", *caches)
     return [
         GraphSpec("step_first", StepFirst, first | sizes.caches, outputs, in_place, weights=True),

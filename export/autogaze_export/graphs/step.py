@@ -57,13 +57,11 @@ class Step(nn.Module):
         }.items():
             self.register_buffer(name, constant, persistent=False)
 
-    def decode(
-        self, x: Tensor, angle: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, slots: Tensor, caches: list[Tensor], near: int | None = None
-    ) -> Tensor:
+    def decode(self, x: Tensor, angle: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, slots: Tensor, caches: list[Tensor]) -> Tensor:
         """Run the layers over x [B, S, hidden], write keys and values at slots [B or 1, S] of the caches; -> last position [B, hidden].
 
-        angle float32 [B, S], rows of the tables cos and sin [positions + 1, head_dim]; near: the slots that are looked at, None for all;
-        bias float32 [B, 1, S, near]; caches: keys and values [B, heads, capacity, head_dim] of each layer by turns, replaced here.
+        angle float32 [B, S], rows of the tables cos and sin [positions + 1, head_dim]; bias float32 [B, 1, S, capacity]; caches: keys
+        and values [B, heads, capacity, head_dim] of each layer by turns, replaced here.
         """
         layers = cast(list[DecoderLayer], list(self.network.gazing_model.gaze_decoder.model.layers))
         positions = angle.long()  # the one int64 that is computed: RotaryEmbedding wants it, and a GPU casts it from float32
@@ -77,8 +75,6 @@ class Step(nn.Module):
             keys = fused.write_slots(caches[2 * number], key, index, axis=2)
             values = fused.write_slots(caches[2 * number + 1], value, index, axis=2)
             caches[2 * number : 2 * number + 2] = keys, values
-            if near is not None:
-                keys, values = keys[:, :, :near], values[:, :, :near]
             if last:  # only the last position is asked for, and nothing comes after it; of one ONNX Runtime would make three kernels
                 query, bias, x = query[:, :, -2:], bias[:, :, -2:], x[:, -2:]
             mixed = F.linear(fused.attend(query, keys, values, bias), attention.o_proj.weight)
@@ -165,7 +161,6 @@ class StepFirst(Step):
         cos: Tensor,  # float32 [positions, head_dim]: row n is the angle of position n - 1, once for the query and once for the key
         sin: Tensor,
         slot_index: Tensor,  # int32 [capacity]: 0, 1, 2 …
-        near: Tensor,  # int32 [near]: the same of the slots in use, those of this run included; the others are not looked at
         rows: Tensor,  # float32 [batch, batch · slots]: 1 where a slot of a block is of the row
         key_valid: Tensor,  # float32 [batch, capacity]: 1 for the slots whose tokens may be keys of later frames; in place
         first_bar: Tensor,  # float32 [slots]: SLOT · (n + ½ - budget), or the task loss at which to stop, where that is greater
@@ -181,8 +176,7 @@ class StepFirst(Step):
         key_valid = fused.write_slots(key_valid, flags, places.expand(batch, -1), axis=1)
         # Within its frame every slot is a key, padded or not: upstream masks padding only from the next frame on.
         hidden = torch.where(slot_index <= last, (key_valid - 1) * -HIDDEN, 0.0)  # [B, capacity]
-        reach = near.shape[0]
-        state = self.decode(x, angles, cos, sin, causal(hidden[:, :reach], near, places), places, caches, reach)
+        state = self.decode(x, angles, cos, sin, causal(hidden, slot_index, places), places, caches)
         nothing = penalty * self.end_only
         choice = self.choose(state, nothing, FORBIDDEN * self.end_only, first_bar, first_shut, rows)
         # This frame's blocks take the positions of its last vision tokens.

@@ -8,13 +8,14 @@
 const head_size: u32 = HEAD_SIZE;
 const num_heads: u32 = NUM_HEADS;
 const KEYS: u32 = KEYS_AT_ONCE;
+const THREADS: u32 = THREAD_COUNT;
 const HIDDEN = -1e29;
 const LEAST = -3e38;
 
 @group(0) @binding(0) var<storage, read> q: array<vec4<f32>>; // [batch, queries, heads, head_size]
 @group(0) @binding(1) var<storage, read> present_key: array<vec4<f32>>; // [batch, heads, keys, head_size]
 @group(0) @binding(2) var<storage, read> present_value: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> attention_bias: array<f32>; // [batch or 1, heads or 1, queries, keys]
+@group(0) @binding(3) var<storage, read> attention_bias: array<vec4<f32>>; // [batch or 1, heads or 1, queries, keys]
 @group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>; // as q
 struct Uniforms {
   new_sequence_length: u32,
@@ -33,26 +34,20 @@ struct Uniforms {
 
 const H: u32 = head_size / 4; // vectors of a head
 const ACROSS: u32 = KEYS / 4; // threads beside each other, of four keys each
-const DOWN: u32 = 64 / ACROSS; // and below each other,
+const DOWN: u32 = THREADS / ACROSS; // and below each other,
 const ROWS: u32 = 64 / DOWN; // of so many queries each
-const KEY_WIDE: u32 = H + 1; // one vector of room keeps threads off each other's banks
-const SCORES_WIDE: u32 = KEYS / 4 + 1;
+const QUADS: u32 = KEYS / 4;
+const OUT: u32 = 64 * H / THREADS; // queries whose values a thread sums
+const VALUES: u32 = KEYS * H / THREADS; // vectors of the values that a thread brings
+const WIDE: u32 = KEYS / 4 + 1; // vectors of a row of scores or turned keys; one more than needed keeps threads off each other's banks
 
 var<workgroup> queries: array<vec4<f32>, 64 * H>;
-var<workgroup> rows: array<vec4<f32>, KEYS * KEY_WIDE>; // of keys, then of values
-var<workgroup> scores: array<vec4<f32>, 64 * SCORES_WIDE>; // by query; the last vector of each is what sums so far are scaled by
+var<workgroup> rows: array<vec4<f32>, max(head_size * WIDE, KEYS * H)>; // keys by channel, four keys a vector; then values by key
+var<workgroup> scores: array<vec4<f32>, 64 * WIDE>; // by query; the last vector of each is what sums so far are scaled by
 var<workgroup> visible: array<atomic<u32>, 2>; // by turns
 var<workgroup> go: u32;
 
-struct Place {
-  first_query: u32,
-  count: u32, // of queries
-  keys: u32, // where the head's keys begin, in vectors
-  bias: u32, // where the first query's biases begin
-  out: u32, // where the first query and its result are, in vectors
-};
-
-@compute @workgroup_size(64, 1, 1)
+@compute @workgroup_size(THREADS, 1, 1)
 fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocation_index) local: u32, @builtin(num_workgroups) num_workgroups: vec3<u32>) {
   let index = (workgroup_id.z * num_workgroups.y + workgroup_id.y) * num_workgroups.x + workgroup_id.x;
   let batch_head = index / uniforms.num_seq_tile;
@@ -61,50 +56,35 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
   if (batch >= uniforms.batch_size) {
     return;
   }
-  var place: Place;
-  place.first_query = (index % uniforms.num_seq_tile) * 64;
-  place.count = min(64, uniforms.new_sequence_length - place.first_query);
-  place.keys = batch_head / uniforms.n_reps * uniforms.present_sequence_length * H;
-  let bias_batch = select(batch, 0, batch >= uniforms.attn_bias_dim0);
-  let bias_head = select(head, 0, head >= uniforms.attn_bias_dim1);
-  place.bias = ((bias_batch * uniforms.attn_bias_dim1 + bias_head) * uniforms.new_sequence_length + place.first_query) * uniforms.attn_bias_dim3;
-  place.out = ((batch * uniforms.new_sequence_length + place.first_query) * num_heads + head) * H;
-  for (var i = local; i < 64 * H; i += 64) {
+  let first_query = (index % uniforms.num_seq_tile) * 64;
+  let count = min(64, uniforms.new_sequence_length - first_query);
+  let place = ((batch * uniforms.new_sequence_length + first_query) * num_heads + head) * H; // of the first query and its result
+  for (var i = local; i < 64 * H; i += THREADS) {
     var vector = vec4<f32>(0);
-    if (i / H < place.count) {
-      vector = q[place.out + i / H * num_heads * H + i % H] * uniforms.alpha;
+    if (i / H < count) {
+      vector = q[place + i / H * num_heads * H + i % H] * uniforms.alpha;
     }
     queries[i] = vector;
   }
-  attend(place, local);
-}
+  let bias_batch = select(batch, 0, batch >= uniforms.attn_bias_dim0);
+  let bias_head = select(head, 0, head >= uniforms.attn_bias_dim1);
+  let bias = ((bias_batch * uniforms.attn_bias_dim1 + bias_head) * uniforms.new_sequence_length + first_query) * uniforms.attn_bias_dim3 / 4;
+  let cache = batch_head / uniforms.n_reps * uniforms.present_sequence_length * H;
 
-fn biases(place: Place, query: u32, key: u32) -> vec4<f32> {
-  if (query >= place.count) {
-    return vec4<f32>(2 * HIDDEN);
-  }
-  let at = place.bias + query * uniforms.attn_bias_dim3 + key;
-  let found = vec4<f32>(attention_bias[at], attention_bias[at + 1], attention_bias[at + 2], attention_bias[at + 3]);
-  return select(vec4<f32>(2 * HIDDEN), found, vec4<u32>(key) + vec4<u32>(0, 1, 2, 3) < vec4<u32>(uniforms.total_sequence_length));
-}
-
-/// A thread scores four keys for ROWS queries, owns one query's softmax, and sums one vector of the values for H queries.
-fn attend(place: Place, local: u32) {
+  // A thread scores four keys for ROWS queries, owns one query's softmax, and sums one vector of the values for OUT queries.
   let x = local % ACROSS;
   let y = local / ACROSS;
   let column = local % H;
   let group = local / H;
-  var sums: array<vec4<f32>, H>;
+  @each i OUT: var sum$i = vec4<f32>(0);
   var highest = f32(LEAST);
   var total = 0.0;
   var turn = 0u;
   for (var start = 0u; start < uniforms.total_sequence_length; start += KEYS) {
-    var square: array<vec4<f32>, ROWS>;
-    var best = vec4<f32>(LEAST);
-    for (var i = 0u; i < ROWS; i++) {
-      square[i] = biases(place, y * ROWS + i, start + 4 * x);
-      best = max(best, square[i]);
-    }
+    @each i ROWS: var score$i = vec4<f32>(2 * HIDDEN);
+    @each i ROWS: if (y * ROWS + $i < count) { score$i = attention_bias[bias + (y * ROWS + $i) * (uniforms.attn_bias_dim3 / 4) + start / 4 + x]; }
+    var best = score0;
+    @each i ROWS: best = max(best, score$i);
     if (max(max(best.x, best.y), max(best.z, best.w)) > HIDDEN) {
       atomicOr(&visible[turn], 1);
     }
@@ -117,75 +97,66 @@ fn attend(place: Place, local: u32) {
     if (workgroupUniformLoad(&go) == 0) {
       continue;
     }
-    // Keys side by side in a thread lie apart in `rows`, so that threads side by side read neighbours.
-    var held: array<vec4<f32>, KEYS * H / 64>;
-    for (var i = 0u; i < KEYS * H / 64; i++) {
-      let key = (local + 64 * i) / H;
-      held[i] = vec4<f32>(0);
-      if (start + key < uniforms.total_sequence_length) {
-        held[i] = present_value[place.keys + start * H + local + 64 * i];
-        rows[(key % 4 * ACROSS + key / 4) * KEY_WIDE + (local + 64 * i) % H] = present_key[place.keys + start * H + local + 64 * i];
-      }
+    let tile = cache + start * H;
+    if (local < QUADS * H) {
+      let quad = local % QUADS; // of keys
+      let channel = 4 * (local / QUADS);
+      let at = tile + quad * 4 * H + local / QUADS;
+      let a = present_key[at];
+      let b = present_key[at + H];
+      let c = present_key[at + 2 * H];
+      let d = present_key[at + 3 * H];
+      rows[channel * WIDE + quad] = vec4<f32>(a.x, b.x, c.x, d.x);
+      rows[(channel + 1) * WIDE + quad] = vec4<f32>(a.y, b.y, c.y, d.y);
+      rows[(channel + 2) * WIDE + quad] = vec4<f32>(a.z, b.z, c.z, d.z);
+      rows[(channel + 3) * WIDE + quad] = vec4<f32>(a.w, b.w, c.w, d.w);
     }
+    @each i VALUES: let value$i = present_value[tile + local + THREADS * $i];
     workgroupBarrier();
-    if (y * ROWS < place.count) {
+    if (y * ROWS < count) {
       for (var c = 0u; c < H; c++) {
-        let a = rows[x * KEY_WIDE + c];
-        let b = rows[(ACROSS + x) * KEY_WIDE + c];
-        let d = rows[(2 * ACROSS + x) * KEY_WIDE + c];
-        let e = rows[(3 * ACROSS + x) * KEY_WIDE + c];
-        for (var i = 0u; i < ROWS; i++) {
-          let vector = queries[(y * ROWS + i) * H + c];
-          square[i] += vec4<f32>(dot(vector, a), dot(vector, b), dot(vector, d), dot(vector, e));
-        }
+        let k0 = rows[4 * c * WIDE + x];
+        let k1 = rows[(4 * c + 1) * WIDE + x];
+        let k2 = rows[(4 * c + 2) * WIDE + x];
+        let k3 = rows[(4 * c + 3) * WIDE + x];
+        @each i ROWS: let q$i = queries[(y * ROWS + $i) * H + c];
+        @each i ROWS: score$i = k3 * q$i.w + (k2 * q$i.z + (k1 * q$i.y + (k0 * q$i.x + score$i)));
       }
     }
-    for (var i = 0u; i < ROWS; i++) {
-      scores[(y * ROWS + i) * SCORES_WIDE + x] = square[i];
+    @each i ROWS: scores[(y * ROWS + $i) * WIDE + x] = score$i;
+    workgroupBarrier();
+    @each i VALUES: rows[local + THREADS * $i] = value$i;
+    if (local < 64) {
+      var top = vec4<f32>(highest);
+      @each i QUADS: let s$i = scores[local * WIDE + $i];
+      @each i QUADS: top = max(top, s$i);
+      let now = max(max(top.x, top.y), max(top.z, top.w));
+      var part = vec4<f32>(0);
+      @each i QUADS: let p$i = exp(s$i - now);
+      @each i QUADS: part += p$i;
+      @each i QUADS: scores[local * WIDE + $i] = p$i;
+      let scale = exp(highest - now);
+      total = total * scale + part.x + part.y + part.z + part.w;
+      highest = now;
+      scores[local * WIDE + QUADS] = vec4<f32>(scale);
     }
     workgroupBarrier();
-    for (var i = 0u; i < KEYS * H / 64; i++) {
-      rows[(local + 64 * i) / H * KEY_WIDE + (local + 64 * i) % H] = held[i];
-    }
-    let own = local * SCORES_WIDE;
-    var top = vec4<f32>(highest);
-    for (var i = 0u; i < KEYS / 4; i++) {
-      top = max(top, scores[own + i]);
-    }
-    let now = max(max(top.x, top.y), max(top.z, top.w));
-    var sum = vec4<f32>(0);
-    for (var i = 0u; i < KEYS / 4; i++) {
-      let probability = exp(scores[own + i] - now);
-      scores[own + i] = probability;
-      sum += probability;
-    }
-    let scale = exp(highest - now);
-    total = total * scale + sum.x + sum.y + sum.z + sum.w;
-    highest = now;
-    scores[own + KEYS / 4] = vec4<f32>(scale);
-    workgroupBarrier();
-    if (group * H < place.count) {
-      for (var i = 0u; i < H; i++) {
-        sums[i] *= scores[(group * H + i) * SCORES_WIDE + KEYS / 4].x;
-      }
-      for (var k = 0u; k < KEYS / 4; k++) {
-        let a = rows[4 * k * KEY_WIDE + column];
-        let b = rows[(4 * k + 1) * KEY_WIDE + column];
-        let d = rows[(4 * k + 2) * KEY_WIDE + column];
-        let e = rows[(4 * k + 3) * KEY_WIDE + column];
-        for (var i = 0u; i < H; i++) {
-          let p = scores[(group * H + i) * SCORES_WIDE + k];
-          sums[i] += p.x * a + p.y * b + p.z * d + p.w * e;
-        }
+    if (group * OUT < count) {
+      @each i OUT: sum$i *= scores[(group * OUT + $i) * WIDE + QUADS].x;
+      for (var k = 0u; k < QUADS; k++) {
+        let v0 = rows[4 * k * H + column];
+        let v1 = rows[(4 * k + 1) * H + column];
+        let v2 = rows[(4 * k + 2) * H + column];
+        let v3 = rows[(4 * k + 3) * H + column];
+        @each i OUT: let p$i = scores[(group * OUT + $i) * WIDE + k];
+        @each i OUT: sum$i = v3 * p$i.w + (v2 * p$i.z + (v1 * p$i.y + (v0 * p$i.x + sum$i)));
       }
     }
   }
-  scores[local * SCORES_WIDE] = vec4<f32>(total);
   workgroupBarrier();
-  for (var i = 0u; i < H; i++) {
-    let query = group * H + i;
-    if (query < place.count) {
-      output[place.out + query * num_heads * H + column] = sums[i] / scores[query * SCORES_WIDE].x;
-    }
+  if (local < 64) {
+    scores[local * WIDE] = vec4<f32>(total);
   }
+  workgroupBarrier();
+  @each i OUT: if (group * OUT + $i < count) { output[place + (group * OUT + $i) * num_heads * H + column] = sum$i / scores[(group * OUT + $i) * WIDE].x; }
 }

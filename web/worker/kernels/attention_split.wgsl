@@ -32,10 +32,13 @@ struct Uniforms {
 };
 @group(0) @binding(6) var<uniform> uniforms: Uniforms;
 
+const QUADS: u32 = FEW / 4;
+
 var<workgroup> queries: array<vec4<f32>, FEW * H>;
-var<workgroup> scores: array<vec4<f32>, 64 * FEW / 4>; // by key
-var<workgroup> sums: array<vec4<f32>, 64>; // by group of H keys and vector
-var<workgroup> softmax: array<vec2<f32>, FEW * 8>; // greatest score and sum of exp, by query and group
+var<workgroup> scores: array<vec4<f32>, 64 * QUADS>; // by key; then their exp
+var<workgroup> highest: array<vec4<f32>, 8 * QUADS>; // of eight keys each
+var<workgroup> totals: array<vec4<f32>, 8 * QUADS>; // of exp, likewise
+var<workgroup> sums: array<vec4<f32>, 4 * 64>; // of four queries, by group of eight keys and vector
 var<workgroup> visible: atomic<u32>;
 var<workgroup> go: u32;
 
@@ -61,14 +64,11 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
   let bias_batch = select(batch, 0, batch >= uniforms.attn_bias_dim0);
   let bias_head = select(head, 0, head >= uniforms.attn_bias_dim1);
   let bias = ((bias_batch * uniforms.attn_bias_dim1 + bias_head) * uniforms.new_sequence_length + first_query) * uniforms.attn_bias_dim3 + first_key + local;
-  var score: array<f32, FEW>;
   var best = f32(LEAST);
-  for (var i = 0u; i < FEW; i++) {
-    score[i] = 2 * HIDDEN;
-    if (local < keys && i < count) {
-      score[i] = attention_bias[bias + i * uniforms.attn_bias_dim3];
-    }
-    best = max(best, score[i]);
+  @each i FEW: var score$i = f32(2 * HIDDEN);
+  if (local < keys) {
+    @each i FEW: if ($i < count) { score$i = attention_bias[bias + $i * uniforms.attn_bias_dim3]; }
+    @each i FEW: best = max(best, score$i);
   }
   if (best > HIDDEN) {
     atomicOr(&visible, 1);
@@ -88,16 +88,10 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
   }
 
   let cache = (batch_head / uniforms.n_reps * uniforms.present_sequence_length + first_key) * H;
-  var key: array<vec4<f32>, H>;
-  for (var c = 0u; c < H; c++) {
-    key[c] = present_key[cache + min(local, keys - 1) * H + c];
-  }
   let column = local % H;
   let group = local / H;
-  var values: array<vec4<f32>, H>; // of the group's keys, a vector of each
-  for (var k = 0u; k < H; k++) {
-    values[k] = present_value[cache + min(group * H + k, keys - 1) * H + column];
-  }
+  @each c H: let key$c = present_key[cache + min(local, keys - 1) * H + $c];
+  @each k H: let value$k = present_value[cache + min(group * H + $k, keys - 1) * H + column];
   for (var i = local; i < FEW * H; i += 64) {
     var vector = vec4<f32>(0);
     if (i / H < count) {
@@ -106,58 +100,57 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
     queries[i] = vector;
   }
   workgroupBarrier();
-  for (var i = 0u; i < FEW; i++) {
-    for (var c = 0u; c < H; c++) {
-      score[i] += dot(queries[i * H + c], key[c]);
-    }
-  }
-  for (var i = 0u; i < FEW / 4; i++) {
-    scores[local * (FEW / 4) + i] = vec4<f32>(score[4 * i], score[4 * i + 1], score[4 * i + 2], score[4 * i + 3]);
+  @each c H: @each i FEW: score$i = product(queries[$i * H + $c], key$c, score$i);
+  @each i QUADS: let own$i = vec4<f32>(score{4 * $i}, score{4 * $i + 1}, score{4 * $i + 2}, score{4 * $i + 3});
+  @each i QUADS: scores[local * QUADS + $i] = own$i;
+  workgroupBarrier();
+  if (local < 8 * QUADS) {
+    var most = vec4<f32>(LEAST);
+    @each k 8: most = max(most, scores[(local / QUADS * 8 + $k) * QUADS + local % QUADS]);
+    highest[local] = most;
   }
   workgroupBarrier();
-  // Each group has a softmax of its keys; the last step joins the eight.
-  var sum: array<vec4<f32>, FEW>;
-  for (var i = 0u; i < FEW / 4; i++) {
-    var top = vec4<f32>(LEAST);
-    for (var k = 0u; k < H; k++) {
-      top = max(top, scores[(group * H + k) * (FEW / 4) + i]);
-    }
-    var total = vec4<f32>(0);
-    for (var k = 0u; k < H; k++) {
-      let p = exp(scores[(group * H + k) * (FEW / 4) + i] - top);
-      total += p;
-      sum[4 * i] += p.x * values[k];
-      sum[4 * i + 1] += p.y * values[k];
-      sum[4 * i + 2] += p.z * values[k];
-      sum[4 * i + 3] += p.w * values[k];
-    }
-    if (column == 0) {
-      softmax[4 * i * 8 + group] = vec2<f32>(top.x, total.x);
-      softmax[(4 * i + 1) * 8 + group] = vec2<f32>(top.y, total.y);
-      softmax[(4 * i + 2) * 8 + group] = vec2<f32>(top.z, total.z);
-      softmax[(4 * i + 3) * 8 + group] = vec2<f32>(top.w, total.w);
-    }
+  @each i QUADS: var top$i = vec4<f32>(LEAST);
+  @each k 8: @each i QUADS: top$i = max(top$i, highest[$k * QUADS + $i]);
+  @each i QUADS: scores[local * QUADS + $i] = exp(own$i - top$i);
+  workgroupBarrier();
+  @each i FEW: var sum$i = vec4<f32>(0);
+  @each i QUADS: var total$i = vec4<f32>(0);
+  @each k H: @each i QUADS: let p$k_$i = scores[(group * H + $k) * QUADS + $i];
+  @each k H: @each i QUADS: total$i += p$k_$i;
+  @each k H: @each i QUADS: sum{4 * $i} += value$k * p$k_$i.x;
+  @each k H: @each i QUADS: sum{4 * $i + 1} += value$k * p$k_$i.y;
+  @each k H: @each i QUADS: sum{4 * $i + 2} += value$k * p$k_$i.z;
+  @each k H: @each i QUADS: sum{4 * $i + 3} += value$k * p$k_$i.w;
+  if (column == 0) {
+    @each i QUADS: totals[group * QUADS + $i] = total$i;
   }
-  for (var i = 0u; i < FEW; i++) {
-    workgroupBarrier();
-    sums[local] = sum[i];
-    workgroupBarrier();
-    if (local < H && i < count) {
-      var top = f32(LEAST);
-      for (var k = 0u; k < 8; k++) {
-        top = max(top, softmax[i * 8 + k].x);
-      }
-      var all = vec4<f32>(0);
-      var total = 0.0;
-      for (var k = 0u; k < 8; k++) {
-        let weight = exp(softmax[i * 8 + k].x - top);
-        all += weight * sums[k * H + local];
-        total += weight * softmax[i * 8 + k].y;
-      }
-      out_split_vx[(out + i * uniforms.num_present_sequence_length_tile) * H + local] = all / total;
-      if (local == 0) {
-        metadata[out + i * uniforms.num_present_sequence_length_tile] = vec2<f32>(top, total);
-      }
+  // Four queries at a time the eight groups' sums become one.
+  @each i QUADS: join($i, local, sum{4 * $i}, sum{4 * $i + 1}, sum{4 * $i + 2}, sum{4 * $i + 3}, top$i, out, count);
+}
+
+/// a.x · b.x + … + c
+fn product(a: vec4<f32>, b: vec4<f32>, c: f32) -> f32 {
+  return a.w * b.w + (a.z * b.z + (a.y * b.y + (a.x * b.x + c)));
+}
+
+fn join(quad: u32, local: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, top: vec4<f32>, out: u32, count: u32) {
+  workgroupBarrier();
+  sums[local] = a;
+  sums[64 + local] = b;
+  sums[128 + local] = c;
+  sums[192 + local] = d;
+  workgroupBarrier();
+  let query = local / H; // of the quad
+  if (query < 4 && 4 * quad + query < count) {
+    var all = vec4<f32>(0);
+    var total = vec4<f32>(0);
+    @each k 8: all += sums[query * 64 + $k * H + local % H];
+    @each k 8: total += totals[$k * QUADS + quad];
+    let place = out + (4 * quad + query) * uniforms.num_present_sequence_length_tile;
+    out_split_vx[place * H + local % H] = all / total[query];
+    if (local % H == 0) {
+      metadata[place] = vec2<f32>(top[query], total[query]);
     }
   }
 }
