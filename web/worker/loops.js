@@ -25,7 +25,7 @@ import { Cancelled } from "./trouble.js";
  * @property {Handles} fresh what of the state after the last of them was not given
  */
 
-const MOST_AHEAD = 24; // runs before flags are read
+const MOST_AHEAD = 32; // runs before flags are read
 const BEYOND = 2; // and where it goes on for longer than the last one did
 const HEAVY = 2 ** 28; // bytes in place: a run that nobody needed then costs more than an answer that is awaited
 

@@ -19,7 +19,8 @@ import { byteLength, own } from "./gpu_memory.js";
 /** @typedef {Record<string, Handle>} Handles */
 
 const replay = /** @type {(session: InferenceSession) => Promise<void>} */ (/** @type {any} */ (ort).replay); // web/ort_in_place.mjs
-const MOST_COPIED = 4 << 20; // bytes that go in; copying more costs a small GPU what it saves
+const MOST_COPIED = 4 << 20; // bytes that go in; copying more costs a small GPU what it saves,
+const MOST_COPIED_IN_PLACE = 32 << 20; // but for a step's hundred dispatches, whose larger tensors ONNX Runtime else makes anew at each run
 const MOST_FREE = 2 ** 28; // bytes of homes that nobody lives in, kept for the next video
 const MOST_HOMELESS = 32;
 
@@ -134,7 +135,7 @@ export class Recordings {
   suits(graph, entry, feeds) {
     if (this.#copying.has(graph)) return false;
     const copied = Object.keys(entry.inputs).filter((name) => !entry.in_place.includes(name));
-    return copied.reduce((sum, name) => sum + byteLength(feeds[name]), 0) <= MOST_COPIED;
+    return copied.reduce((sum, name) => sum + byteLength(feeds[name]), 0) <= (entry.in_place.length ? MOST_COPIED_IN_PLACE : MOST_COPIED);
   }
 
   /**
