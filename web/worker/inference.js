@@ -30,6 +30,7 @@ import { Cancelled, classified } from "./trouble.js";
 /** @typedef {{dtype: string, dims: number[], data: Uint8Array}} Numbers */
 
 const PENDING = 64; // dispatches to a submission, which costs as much as several of them
+const ALL_PENDING = 1024; // of a recording: all, so that kernels.js sees what follows a copy
 const ROOMY = 2 ** 30; // bytes of a tensor: a device that allows them has memory of its own
 const MOST_SESSIONS = 96; // a session fixes its shapes and holds its own weights, so those not used for longest go
 
@@ -312,7 +313,7 @@ export class Inference {
           device: this.device,
           preferredLayout: "NCHW",
           validationMode: this.strict ? "basic" : "disabled",
-          maxNumPendingDispatches: PENDING,
+          maxNumPendingDispatches: recorded ? ALL_PENDING : PENDING,
         }),
       ],
       freeDimensionOverrides: dims,

@@ -91,11 +91,11 @@ export function fingerprint(code) {
 
 /** Our shader for one of ONNX Runtime's, "" where it stays. @param {Kernel} kind @param {string} theirs @param {GPUSupportedLimits} limits */
 function ours(kind, theirs, limits) {
-  if (kind === "argmax") return argmax;
-  if (kind === "skip norm") return skipNorm;
+  if (kind === "argmax") return filled(argmax, {});
+  if (kind === "skip norm") return filled(skipNorm, {});
   if (kind === "copy of caches") return "";
   const [, tile] = theirs.match(/new_sequence_length \+ (\d+) - 1/) ?? []; // queries of a workgroup
-  if (kind === "attention, split") return filled(split, { QUERY_TILE: Number(tile) });
+  if (kind === "attention, split") return filled(split, { QUERY_TILE: Number(tile), MOST_QUERIES: Number(tile) < 4 ? 4 : 12 });
   if (kind === "attention, joined") return filled(join, { QUERY_TILE: Number(tile) });
   const { head_size: size, num_heads: heads } = Object.fromEntries([...theirs.matchAll(SIZES)].map(([, name, value]) => [name, Number(value)]));
   if (![16, 32].includes(size)) return ""; // workgroup memory is small

@@ -1,6 +1,6 @@
 /**
- * Recorded runs. ONNX Runtime can record what a session dispatches and play it again ("graph capture"), for a sixth of the JavaScript, but
- * only over the very buffers of the first run. So a recording has buffers of its own for what goes in and out, which is copied there and
+ * Recorded runs. ONNX Runtime can record what a session dispatches and play it again ("graph capture"), for a sixth of the JavaScript (and
+ * once it has, we can, for less: tape.js), but only over the very buffers of the first run. So a recording has buffers of its own for what goes in and out, which is copied there and
  * back. Tensors that a graph changes in place are too large for that: they move into a home, one set of buffers that several graphs are
  * recorded over, and stay there.
  *
@@ -10,6 +10,7 @@
 
 import * as ort from "onnxruntime-web/webgpu";
 import { byteLength, own } from "./gpu_memory.js";
+import { listen, play } from "./tape.js";
 
 /** @typedef {import("./inference.js").Handle} Handle */
 /** @typedef {import("./inference.js").GraphEntry} GraphEntry */
@@ -32,6 +33,8 @@ class Recording {
   fed = new Map();
   /** @type {Map<string, Tensor>} ONNX Runtime's, the same at every run */
   outputs = new Map();
+  /** @type {import("./tape.js").Step[] | null} what a run dispatches, once it was played */
+  steps = null;
 
   /** @param {InferenceSession} session @param {GraphEntry} entry @param {GpuMemory} memory */
   constructor(session, entry, memory) {
@@ -42,7 +45,8 @@ class Recording {
 
   /** @param {Handles} feeds @returns {Promise<Handles | null>} null where the run cannot be recorded */
   async run(feeds) {
-    const encoder = this.memory.device.createCommandEncoder();
+    const { device } = this.memory;
+    let encoder = device.createCommandEncoder();
     for (const name of this.session.inputNames) {
       const handle = feeds[name];
       if (this.entry.in_place.includes(name) || this.fed.get(name) === handle) continue;
@@ -51,10 +55,16 @@ class Recording {
       this.fed.set(name, handle);
       copy(encoder, handle, place);
     }
-    this.memory.device.queue.submit([encoder.finish()]);
-    if (this.outputs.size) await replay(this.session);
-    else if (!(await this.#record(feeds))) return null;
-    return this.#copied(feeds);
+    if (this.steps) play(encoder, this.steps);
+    else {
+      device.queue.submit([encoder.finish()]);
+      if (this.outputs.size) this.steps = await listen(() => replay(this.session));
+      else if (!(await this.#record(feeds))) return null;
+      encoder = device.createCommandEncoder();
+    }
+    const outputs = this.#copied(feeds, encoder);
+    device.queue.submit([encoder.finish()]);
+    return outputs;
   }
 
   /** @param {Handles} feeds @returns {Promise<boolean>} whether all of it can be played again */
@@ -71,11 +81,10 @@ class Recording {
     return copies === 0;
   }
 
-  /** What the run gave, in tensors of its own. @param {Handles} feeds */
-  #copied(feeds) {
+  /** What the run gave, in tensors of its own. @param {Handles} feeds @param {GPUCommandEncoder} encoder */
+  #copied(feeds, encoder) {
     /** @type {Handles} */
     const outputs = {};
-    const encoder = this.memory.device.createCommandEncoder();
     for (const name of this.entry.outputs) {
       const tensor = this.outputs.get(name);
       if (tensor) {
@@ -84,7 +93,6 @@ class Recording {
         copy(encoder, from, outputs[name]);
       } else outputs[name] = feeds[name.slice(5)];
     }
-    this.memory.device.queue.submit([encoder.finish()]);
     return outputs;
   }
 

@@ -5,7 +5,7 @@
 // - a run that no query sees, by a bias below HIDDEN, is not read.
 
 const Q: u32 = QUERY_TILE;
-const FEW: u32 = 12; // queries, a multiple of 4
+const FEW: u32 = MOST_QUERIES; // a multiple of 4
 const H: u32 = 8; // vectors of a head
 const HIDDEN = -1e29;
 const LEAST = -3e38;
