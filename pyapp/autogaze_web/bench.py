@@ -233,7 +233,7 @@ def lanes(which: str, tile_batch: int = 0) -> list[BenchLane]:
     def tokens(count: int, mode: str) -> GazeSettings:
         return GazeSettings(mode=mode, max_gaze_tokens_each_frame=count)
 
-    tiled, ragged = GazeSettings(mode="tiled"), GazeSettings(mode="tiled", task_loss_requirement=RAGGED)
+    tiled, ragged = GazeSettings(mode="tiled"), GazeSettings(mode="tiled", gazing_ratio=0.75, task_loss_requirement=RAGGED)
     all_lanes = [
         BenchLane("one tile, 10 tokens", 640, 360, 32, tokens(10, "resize"), paint=False),
         BenchLane("one tile, 40 tokens", 640, 360, 32, tokens(40, "resize"), paint=False),

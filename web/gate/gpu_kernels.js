@@ -3,7 +3,7 @@
  * time goes, not how much there is. Chromium rounds timestamps to 0.1 ms unless it runs with --enable-webgpu-developer-features.
  */
 
-import { fingerprint } from "../worker/kernels.js";
+import { fingerprint } from "../worker/shader_text.js";
 
 /** @typedef {{graph: string, kernel: string, count: number, seconds: number}} Kernel kernel: what it reads → what it writes, and a hash of its shader */
 

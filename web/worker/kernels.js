@@ -12,6 +12,8 @@ import attention from "./kernels/attention.wgsl";
 import join from "./kernels/attention_join.wgsl";
 import split from "./kernels/attention_split.wgsl";
 import skipNorm from "./kernels/skip_norm.wgsl";
+import { Copies, READERS } from "./copies.js";
+import { filled, fingerprint, sizesIn } from "./shader_text.js";
 
 /** @typedef {"attention" | "attention, split" | "attention, joined" | "argmax" | "skip norm" | "copy of caches"} Kernel */
 
@@ -26,8 +28,6 @@ const KNOWN = {
   "771a29f7": "skip norm",
   "db0bc6c4": "copy of caches",
 };
-const READERS = new Set(["attention", "attention, split"]); // of keys and values, bound at 1 and 2
-const SIZES = /\bconst (head_size|num_heads) : u32 = (\d+);/g; // of the model, in a shader
 const ROOMY = 24 << 10; // bytes of workgroup memory, for 32 keys of 32 channels at a time
 
 /**
@@ -81,164 +81,16 @@ export function withKernels(device) {
   return used;
 }
 
-/** What a shader is known by: a hash of its text, whatever the model's sizes are. @param {string} code */
-export function fingerprint(code) {
-  const text = code.replace(SIZES, "const $1 : u32 = 0;");
-  let hash = 0;
-  for (let index = 0; index < text.length; index += 1) hash = (Math.imul(hash, 31) + text.charCodeAt(index)) >>> 0;
-  return hash.toString(16).padStart(8, "0");
-}
-
 /** Our shader for one of ONNX Runtime's, "" where it stays. @param {Kernel} kind @param {string} theirs @param {GPUSupportedLimits} limits */
-function ours(kind, theirs, limits) {
+export function ours(kind, theirs, limits) {
   if (kind === "argmax") return filled(argmax, {});
   if (kind === "skip norm") return filled(skipNorm, {});
   if (kind === "copy of caches") return "";
   const [, tile] = theirs.match(/new_sequence_length \+ (\d+) - 1/) ?? []; // queries of a workgroup
   if (kind === "attention, split") return filled(split, { QUERY_TILE: Number(tile), MOST_QUERIES: Number(tile) < 4 ? 4 : 12 });
   if (kind === "attention, joined") return filled(join, { QUERY_TILE: Number(tile) });
-  const { head_size: size, num_heads: heads } = Object.fromEntries([...theirs.matchAll(SIZES)].map(([, name, value]) => [name, Number(value)]));
+  const { head_size: size, num_heads: heads } = sizesIn(theirs);
   if (![16, 32].includes(size)) return ""; // workgroup memory is small
   const roomy = limits.maxComputeWorkgroupStorageSize >= ROOMY;
   return filled(attention, { HEAD_SIZE: size, NUM_HEADS: heads, KEYS_AT_ONCE: roomy ? 32 : 16, THREAD_COUNT: roomy ? 128 : 64 });
-}
-
-/**
- * A shader with numbers for names, and "@each" written out: drivers keep an array in registers only where they unroll the loop over it, so
- * there are names instead. "@each i 3: let a$i = b{2 * $i};" becomes three lines, the last "let a2 = b4;".
- * @param {string} code @param {Record<string, number>} numbers
- */
-export function filled(code, numbers) {
-  const named = Object.entries(numbers).reduce((text, [name, number]) => text.replaceAll(name, String(number)), code);
-  const each = /^( *)@each (\w) (\w+): (.*)$/m;
-  let text = named;
-  for (let found = each.exec(text); found; found = each.exec(text)) {
-    const [line, space, index, count, rest] = found;
-    const lines = Array.from({ length: size(named, count) }, (_, i) => space + rest.replaceAll(`$${index}`, String(i)));
-    text = text.replace(line, () => lines.join("\n"));
-  }
-  return text.replace(/\{([\d *+]+)\}/g, (_, sum) => String(value(sum)));
-}
-
-/** What a number is, or a constant of a shader. @param {string} code @param {string} name @returns {number} */
-function size(code, name) {
-  const [, sum] = new RegExp(`const ${name}: u32 = ([^;]+);`).exec(code) ?? ["", name];
-  return value(sum.replace(/[A-Za-z_]\w*/g, (other) => String(size(code, other))));
-}
-
-/** @param {string} sum of numbers with "+", "*" and "/" @returns {number} */
-function value(sum) {
-  const quotient = (/** @type {string} */ text) => text.split("/").map(Number).reduce((all, divisor) => all / divisor);
-  const product = (/** @type {string} */ text) => text.split("*").map(quotient).reduce((all, factor) => all * factor);
-  return sum.split("+").map(product).reduce((all, term) => all + term);
-}
-
-/**
- * Before attention ONNX Runtime copies keys and values whole, to where new ones would be appended. Ours are in place already, so where our
- * attention follows and reads the copy, it reads what would have been copied, and nothing is. Any other follower finds the copy made.
- */
-class Copies {
-  /** @type {WeakSet<GPUBindGroupLayout>} of copies and attention */
-  #layouts = new WeakSet();
-  /** @type {WeakMap<GPUBindGroup, GPUBindGroupDescriptor>} what is bound there */
-  #groups = new WeakMap();
-  /** @type {WeakMap<GPUBindGroup, {copy: GPUBindGroup, group: GPUBindGroup}>} what attention binds instead */
-  #direct = new WeakMap();
-
-  /** @param {GPUDevice} device @param {WeakMap<object, Kernel>} kinds @param {Set<Kernel>} used */
-  constructor(device, kinds, used) {
-    this.device = device;
-    this.kinds = kinds;
-    this.used = used;
-  }
-
-  /** Remember what is bound to such a pipeline from now on. @param {GPUBindGroupLayout[]} layouts of the pipeline */
-  watchLayouts(layouts) {
-    for (const layout of layouts) this.#layouts.add(layout);
-  }
-
-  /** @param {GPUBindGroup} group @param {GPUBindGroupDescriptor} descriptor */
-  watchGroup(group, descriptor) {
-    if (this.#layouts.has(descriptor.layout)) this.#groups.set(group, { ...descriptor, entries: [...descriptor.entries] });
-    return group;
-  }
-
-  /** @param {GPUComputePassEncoder} pass */
-  watchPass(pass) {
-    const { setPipeline, dispatchWorkgroups, dispatchWorkgroupsIndirect, end } = pass;
-    const setBindGroup = /** @type {(this: GPUComputePassEncoder, ...words: any[]) => void} */ (pass.setBindGroup); // one of its signatures
-    /** @type {GPUComputePipeline | null} */
-    let pipeline = null;
-    /** @type {any} bind group 0 */
-    let group = null;
-    /** @type {{pipeline: GPUComputePipeline, group: GPUBindGroup, sizes: any} | null} a copy that may not be needed */
-    let put = null;
-    const makeUp = () => {
-      if (!put) return;
-      const [late, now, bound] = [put, pipeline, group];
-      put = null;
-      setPipeline.call(pass, late.pipeline);
-      setBindGroup.call(pass, 0, late.group);
-      dispatchWorkgroups.apply(pass, late.sizes);
-      if (now) setPipeline.call(pass, now);
-      if (bound) setBindGroup.call(pass, 0, bound);
-    };
-    pass.setPipeline = (value) => {
-      pipeline = value;
-      setPipeline.call(pass, value);
-    };
-    pass.setBindGroup = /** @type {any} */ ((/** @type {any[]} */ ...words) => {
-      if (words[0] === 0) group = words[1];
-      setBindGroup.apply(pass, words);
-    });
-    pass.dispatchWorkgroups = (...sizes) => {
-      const kind = pipeline ? this.kinds.get(pipeline) : undefined;
-      if (kind === "copy of caches") {
-        makeUp();
-        put = { pipeline: /** @type {GPUComputePipeline} */ (pipeline), group, sizes };
-        return;
-      }
-      const direct = put && kind && READERS.has(kind) ? this.#uncopied(put.group, group) : null;
-      if (direct) {
-        put = null;
-        setBindGroup.call(pass, 0, direct);
-        group = direct;
-      } else makeUp();
-      dispatchWorkgroups.apply(pass, sizes);
-    };
-    pass.dispatchWorkgroupsIndirect = (...words) => {
-      makeUp();
-      dispatchWorkgroupsIndirect.apply(pass, words);
-    };
-    pass.end = () => {
-      makeUp();
-      end.call(pass);
-    };
-    return pass;
-  }
-
-  /** What attention binds to read what a copy reads; null where it does not read the copy. @param {GPUBindGroup} copy @param {GPUBindGroup} reader */
-  #uncopied(copy, reader) {
-    const known = this.#direct.get(reader);
-    if (known?.copy === copy) return known.group;
-    const [from, to] = [this.#groups.get(copy), this.#groups.get(reader)];
-    if (!from || !to) return null;
-    const [key, value, keyCopy, valueCopy] = [0, 1, 2, 3].map((binding) => boundAt(from, binding));
-    if (bufferOf(boundAt(to, 1)) !== bufferOf(keyCopy) || bufferOf(boundAt(to, 2)) !== bufferOf(valueCopy)) return null;
-    const entries = [...to.entries].map((entry) => (entry.binding === 1 ? { ...entry, resource: key } : entry.binding === 2 ? { ...entry, resource: value } : entry));
-    const group = this.device.createBindGroup({ ...to, entries: /** @type {GPUBindGroupEntry[]} */ (entries) });
-    this.#direct.set(reader, { copy, group });
-    this.used.add("copy of caches");
-    return group;
-  }
-}
-
-/** @param {GPUBindGroupDescriptor} descriptor @param {number} at */
-function boundAt({ entries }, at) {
-  return [...entries].find(({ binding }) => binding === at)?.resource;
-}
-
-/** @param {GPUBindingResource | undefined} resource */
-function bufferOf(resource) {
-  return resource && "buffer" in resource ? resource.buffer : resource;
 }
