@@ -12,6 +12,8 @@ from playwright.sync_api import Page
 from autogaze_web.gate.cases import CASES
 from autogaze_web.gate.lanes import HARDWARE, SOFTWARE, WASM, Lane, Verdict, verdict_of
 
+KERNELS = ["argmax", "attention", "attention, joined", "attention, split", "copy of caches", "skip norm"]  # of ours, all there are
+
 
 def failures(verdict: Verdict) -> list[str]:
     """What failed, by case, stage and tensor."""
@@ -33,6 +35,8 @@ def test_webgpu_computes_what_cuda_computed(gpu_page: Page, site: str) -> None:
     verdict = verdict_of(gpu_page, site, SOFTWARE)
     assert (verdict["status"], verdict["reason"]) == ("passed", ""), failures(verdict)
     assert (verdict["adapter"]["architecture"], verdict["adapter"]["fallback"]) == ("swiftshader", True)
+    # A release of ONNX Runtime with other shaders, or a device that failed the self-test with ours, would have none of them.
+    assert (verdict["kernels"], verdict["self_test"]) == (KERNELS, "passed, or not needed")
     assert {case["name"] for case in verdict["cases"]} == {case.name for case in CASES if case.short}
 
 

@@ -1,6 +1,6 @@
 /**
  * The benchmark's page: `bench.html?backend=auto|webgpu|wasm&lanes=quick|wasm|gpu|compare|headline|long|dispatches&recorded=yes|no&limits=adapter|tight
- * &kernels=no|yes&tile_batch=N`; results also in #verdict, `body[data-status]` as gate.js.
+ * &own_kernels=yes|no&kernels=no|yes&tile_batch=N`; results also in #verdict, `body[data-status]` as gate.js.
  */
 
 const query = new URLSearchParams(location.search);
@@ -20,7 +20,7 @@ worker.onmessage = ({ data }) => {
 };
 worker.onerror = ({ message }) => end({ status: "failed", reason: message });
 document.body.dataset.status = "running";
-worker.postMessage({ backend: choice("backend", ["auto", "webgpu", "wasm"]), lanes: choice("lanes", ["quick", "wasm", "gpu", "compare", "headline", "long", "dispatches"]), recorded: choice("recorded", ["yes", "no"]) === "yes", limits: choice("limits", ["adapter", "tight"]), kernels: choice("kernels", ["no", "yes"]) === "yes", tileBatch: Math.max(0, Number.parseInt(query.get("tile_batch") ?? "0", 10) || 0) });
+worker.postMessage({ backend: choice("backend", ["auto", "webgpu", "wasm"]), lanes: choice("lanes", ["quick", "wasm", "gpu", "compare", "headline", "long", "dispatches"]), recorded: choice("recorded", ["yes", "no"]) === "yes", limits: choice("limits", ["adapter", "tight"]), ownKernels: choice("own_kernels", ["yes", "no"]) === "yes", kernels: choice("kernels", ["no", "yes"]) === "yes", tileBatch: Math.max(0, Number.parseInt(query.get("tile_batch") ?? "0", 10) || 0) });
 
 /** @param {Times} times */
 function row({ lane, tiles, tokens, seconds, first_frame_s: first }) {

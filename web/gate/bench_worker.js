@@ -8,13 +8,14 @@ import { meterGpu } from "./gpu_meter.js";
 
 const counts = meterGpu();
 
-self.onmessage = async ({ data: { backend, lanes, recorded, limits, kernels, tileBatch } }) => {
+self.onmessage = async ({ data: { backend, lanes, recorded, limits, kernels, ownKernels, tileBatch } }) => {
   const begin = performance.now();
   const times = kernels && "GPUDevice" in self ? new KernelTimes() : null;
   let engine = null;
   try {
     engine = new Engine((news) => news.type === "loading" && self.postMessage({ phase: news.phase }), backend, false, () => undefined);
     engine.recorded = recorded;
+    engine.ownKernels = ownKernels;
     if (limits === "tight") engine.limits = TIGHT;
     await engine.start();
     self.postMessage({ phase: "Timing" });

@@ -147,6 +147,7 @@ function diagnostics() {
     backend,
     versions,
     features: device ? [...device.features] : [],
+    kernels: [...engine.kernels].sort(),
     limits: device ? { maxBufferSize: device.limits.maxBufferSize, maxStorageBufferBindingSize: device.limits.maxStorageBufferBindingSize } : {},
     crossOriginIsolated: self.crossOriginIsolated,
     model: modelInfo,
