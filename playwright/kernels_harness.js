@@ -165,20 +165,20 @@ const READ = `@group(0) @binding(1) var<storage, read> k: array<f32>; @group(0) 
 @compute @workgroup_size(1) fn main() { for (var i = 0; i < 4; i++) { sums[i] = k[i] + v[i]; } }`;
 
 /**
- * A copy, and what follows it; -> what the follower read and what lies where the copy goes.
- * @param {"attention" | "another" | "nothing" | "attention elsewhere"} follower
+ * A copy, and what follows it; -> what the follower read, what lies where the copy goes, and whether that memory was given back.
+ * @param {"attention" | "attention, others read the copy" | "another" | "nothing" | "attention elsewhere"} follower
  */
 async function copied(follower) {
   /** @type {WeakMap<object, any>} */
   const kinds = new WeakMap();
   const copies = new Copies(device, kinds, new Set());
   const [keys, values, toKeys, toValues, sums] = [buffer(Float32Array.of(1, 2, 3, 4)), buffer(Float32Array.of(10, 20, 30, 40)), buffer(16), buffer(16), buffer(16)];
+  let given = false;
+  toKeys.destroy = () => (given = true);
   const pipelineOf = (/** @type {string} */ code, /** @type {string} */ kind) => {
     const pipeline = device.createComputePipeline({ layout: "auto", compute: { module: device.createShaderModule({ code }) } });
-    const layout = pipeline.getBindGroupLayout(0);
     if (kind) kinds.set(pipeline, kind);
-    if (kind) copies.watchLayouts([layout]);
-    return { pipeline, layout };
+    return { pipeline, layout: pipeline.getBindGroupLayout(0) };
   };
   const bound = (/** @type {GPUBindGroupLayout} */ layout, /** @type {Record<number, GPUBuffer>} */ buffers) => {
     const descriptor = { layout, entries: Object.entries(buffers).map(([binding, each]) => ({ binding: Number(binding), resource: { buffer: each } })) };
@@ -186,19 +186,23 @@ async function copied(follower) {
   };
   const copy = pipelineOf(COPY, "copy of caches");
   const reader = pipelineOf(READ, follower.startsWith("attention") ? "attention" : "");
-  const encoder = device.createCommandEncoder();
-  const pass = copies.watchPass(encoder.beginComputePass());
-  pass.setPipeline(copy.pipeline);
-  pass.setBindGroup(0, bound(copy.layout, { 0: keys, 1: values, 2: toKeys, 3: toValues }));
-  pass.dispatchWorkgroups(1);
-  if (follower !== "nothing") {
-    pass.setPipeline(reader.pipeline);
-    pass.setBindGroup(0, bound(reader.layout, follower === "attention elsewhere" ? { 1: keys, 2: toValues, 4: sums } : { 1: toKeys, 2: toValues, 4: sums }));
+  const reading = bound(reader.layout, { 1: follower === "attention elsewhere" ? keys : toKeys, 2: toValues, 4: sums });
+  await copies.without(async () => {
+    const encoder = device.createCommandEncoder();
+    const pass = copies.watchPass(encoder.beginComputePass());
+    pass.setPipeline(copy.pipeline);
+    pass.setBindGroup(0, bound(copy.layout, { 0: keys, 1: values, 2: toKeys, 3: toValues }));
     pass.dispatchWorkgroups(1);
-  }
-  pass.end();
-  device.queue.submit([encoder.finish()]);
-  return { read: [...(await read(sums, Float32Array, 4))], copy: [...(await read(toKeys, Float32Array, 4))] };
+    if (follower !== "nothing") {
+      pass.setPipeline(reader.pipeline);
+      pass.setBindGroup(0, reading);
+      pass.dispatchWorkgroups(1);
+    }
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+    return follower === "attention, others read the copy" ? [{ pipeline: reader.pipeline, groups: [reading], sizes: [1] }] : [];
+  });
+  return { read: [...(await read(sums, Float32Array, 4))], copy: [...(await read(toKeys, Float32Array, 4))], given };
 }
 
 Object.assign(globalThis, { kernels: { open, attention, split, argmax, skipNorm, copied } });

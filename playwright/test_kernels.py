@@ -68,13 +68,16 @@ def test_skip_norm(call: Call, width: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("follower", "read", "copy"),
+    ("follower", "read", "copy", "given"),
     [
-        ("attention", [11, 22, 33, 44], [0, 0, 0, 0]),  # reads what would have been copied
-        ("another", [11, 22, 33, 44], [1, 2, 3, 4]),
-        ("attention elsewhere", [11, 22, 33, 44], [1, 2, 3, 4]),  # one of its two is not the copy
-        ("nothing", [0, 0, 0, 0], [1, 2, 3, 4]),
+        ("attention", [11, 22, 33, 44], [0, 0, 0, 0], True),  # reads what would have been copied, whose memory is given back
+        ("attention, others read the copy", [11, 22, 33, 44], [0, 0, 0, 0], False),
+        ("another", [11, 22, 33, 44], [1, 2, 3, 4], False),
+        ("attention elsewhere", [11, 22, 33, 44], [1, 2, 3, 4], False),  # one of its two is not the copy
+        ("nothing", [0, 0, 0, 0], [1, 2, 3, 4], False),
     ],
 )
-def test_a_copy_is_made_unless_attention_reads_what_was_copied(call: Call, follower: str, read: list[int], copy: list[int]) -> None:
-    assert call("copied", follower) == {"read": read, "copy": copy}
+def test_a_copy_is_made_unless_attention_reads_what_was_copied(
+    call: Call, follower: str, read: list[int], copy: list[int], given: bool
+) -> None:
+    assert call("copied", follower) == {"read": read, "copy": copy, "given": given}

@@ -5,33 +5,37 @@
 /** Kernels that read keys and values, bound at 1 and 2; the copy has them at 0 and 1, and its own at 2 and 3. */
 export const READERS = new Set(["attention", "attention, split"]);
 
+/** @type {WeakMap<GPUDevice, Copies>} */
+const devices = new WeakMap();
+
 /**
  * Before attention ONNX Runtime copies keys and values whole, to where new ones would be appended. Ours are in place already, so where our
  * attention follows and reads the copy, it reads what would have been copied, and nothing is. Any other follower finds the copy made.
  */
 export class Copies {
-  /** @type {WeakSet<GPUBindGroupLayout>} of copies and attention */
-  #layouts = new WeakSet();
-  /** @type {WeakMap<GPUBindGroup, GPUBindGroupDescriptor>} what is bound there */
+  /** @type {WeakMap<GPUBindGroup, GPUBindGroupDescriptor>} what is bound */
   #groups = new WeakMap();
   /** @type {WeakMap<GPUBindGroup, {copy: GPUBindGroup, group: GPUBindGroup}>} what attention binds instead */
   #direct = new WeakMap();
+  /** @type {Set<GPUBindGroup>} of copies that were not made since somebody began to listen */
+  #leftOut = new Set();
 
   /** @param {GPUDevice} device @param {WeakMap<object, Kernel>} kinds @param {Set<Kernel>} used */
   constructor(device, kinds, used) {
     this.device = device;
     this.kinds = kinds;
     this.used = used;
+    devices.set(device, this);
   }
 
-  /** Remember what is bound to such a pipeline from now on. @param {GPUBindGroupLayout[]} layouts of the pipeline */
-  watchLayouts(layouts) {
-    for (const layout of layouts) this.#layouts.add(layout);
+  /** Those of a device, where it has any. @param {GPUDevice} device */
+  static of(device) {
+    return devices.get(device);
   }
 
   /** @param {GPUBindGroup} group @param {GPUBindGroupDescriptor} descriptor */
   watchGroup(group, descriptor) {
-    if (this.#layouts.has(descriptor.layout)) this.#groups.set(group, { ...descriptor, entries: [...descriptor.entries] });
+    this.#groups.set(group, { ...descriptor, entries: [...descriptor.entries] });
     return group;
   }
 
@@ -71,7 +75,8 @@ export class Copies {
         return;
       }
       const direct = put && kind && READERS.has(kind) ? this.#uncopied(put.group, group) : null;
-      if (direct) {
+      if (put && direct) {
+        this.#leftOut.add(put.group);
         put = null;
         setBindGroup.call(pass, 0, direct);
         group = direct;
@@ -87,6 +92,20 @@ export class Copies {
       end.call(pass);
     };
     return pass;
+  }
+
+  /**
+   * What a recording needs no memory for: where the copies that it leaves out would go.
+   * @param {() => Promise<import("./tape.js").Step[]>} listening to what it dispatches
+   */
+  async without(listening) {
+    this.#leftOut.clear();
+    const steps = await listening();
+    const bound = new Set(steps.flatMap(({ groups }) => groups.flatMap((group) => [...(this.#groups.get(group)?.entries ?? [])].map(({ resource }) => bufferOf(resource)))));
+    const goals = [...this.#leftOut].flatMap((group) => [2, 3].map((binding) => bufferOf(boundAt(/** @type {GPUBindGroupDescriptor} */ (this.#groups.get(group)), binding))));
+    const unneeded = new Set(goals.filter((buffer) => !bound.has(buffer)));
+    for (const buffer of unneeded) /** @type {GPUBuffer} */ (buffer).destroy();
+    return steps;
   }
 
   /** What attention binds to read what a copy reads; null where it does not read the copy. @param {GPUBindGroup} copy @param {GPUBindGroup} reader */

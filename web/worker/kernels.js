@@ -12,7 +12,7 @@ import attention from "./kernels/attention.wgsl";
 import join from "./kernels/attention_join.wgsl";
 import split from "./kernels/attention_split.wgsl";
 import skipNorm from "./kernels/skip_norm.wgsl";
-import { Copies, READERS } from "./copies.js";
+import { Copies } from "./copies.js";
 import { filled, fingerprint, sizesIn } from "./shader_text.js";
 
 /** @typedef {"attention" | "attention, split" | "attention, joined" | "argmax" | "skip norm" | "copy of caches"} Kernel */
@@ -42,10 +42,8 @@ export function withKernels(device) {
   const used = new Set();
   /** @type {WeakMap<object, Kernel>} of modules and pipelines */
   const kinds = new WeakMap();
-  /** @type {WeakMap<GPUPipelineLayout, GPUBindGroupLayout[]>} */
-  const layouts = new WeakMap();
   const copies = new Copies(device, kinds, used);
-  const { createShaderModule, createComputePipeline, createComputePipelineAsync, createPipelineLayout, createBindGroup, createCommandEncoder } = device;
+  const { createShaderModule, createComputePipeline, createComputePipelineAsync, createBindGroup, createCommandEncoder } = device;
   const silent = { vendor: "", architecture: "", device: "", description: "", subgroupMinSize: 4, subgroupMaxSize: 128 };
   Object.defineProperty(device, "adapterInfo", { value: silent });
   device.createShaderModule = (descriptor) => {
@@ -57,17 +55,10 @@ export function withKernels(device) {
     return module;
   };
   /** @param {GPUComputePipeline} pipeline @param {GPUComputePipelineDescriptor} descriptor */
-  const made = (pipeline, { compute, layout }) => {
+  const made = (pipeline, { compute }) => {
     const kind = kinds.get(compute.module);
-    if (!kind) return pipeline;
-    kinds.set(pipeline, kind);
-    if (kind === "copy of caches" || READERS.has(kind)) copies.watchLayouts(layouts.get(/** @type {GPUPipelineLayout} */ (layout)) ?? []);
+    if (kind) kinds.set(pipeline, kind);
     return pipeline;
-  };
-  device.createPipelineLayout = (descriptor) => {
-    const layout = createPipelineLayout.call(device, descriptor);
-    layouts.set(layout, /** @type {GPUBindGroupLayout[]} */ ([...descriptor.bindGroupLayouts]));
-    return layout;
   };
   device.createComputePipeline = (descriptor) => made(createComputePipeline.call(device, descriptor), descriptor);
   device.createComputePipelineAsync = async (descriptor) => made(await createComputePipelineAsync.call(device, descriptor), descriptor);
