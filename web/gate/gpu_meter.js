@@ -16,8 +16,12 @@ export function meterGpu() {
     counts.buffers += 1;
     counts.bytes += size;
   });
+  /** @type {WeakSet<GPUBuffer>} ONNX Runtime destroys again what it does not know to be gone */
+  const destroyed = new WeakSet();
   wrap(GPUBuffer.prototype, "destroy", function () {
-    counts.bytes -= /** @type {GPUBuffer} */ (/** @type {unknown} */ (this)).size;
+    const buffer = /** @type {GPUBuffer} */ (/** @type {unknown} */ (this));
+    if (!destroyed.has(buffer)) counts.bytes -= buffer.size;
+    destroyed.add(buffer);
   });
   return counts;
 }
