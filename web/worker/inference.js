@@ -52,6 +52,7 @@ export const version = ort.env.versions.web ?? ort.env.versions.common;
 
 /** @type {Promise<unknown>} */
 let tail = Promise.resolve();
+let pending = 0; // that were asked for and have not ended
 
 /**
  * Do one thing after all that was asked for before.
@@ -60,7 +61,8 @@ let tail = Promise.resolve();
  * @returns {Promise<T>}
  */
 function exclusive(work) {
-  const turn = tail.then(work, work);
+  pending += 1;
+  const turn = tail.then(work, work).finally(() => (pending -= 1));
   tail = turn.catch(() => undefined);
   return turn;
 }
@@ -175,6 +177,19 @@ export class Inference {
   }
 
   /**
+   * Run a graph once without being awaited, which costs Python more than most graphs; undefined where that cannot be.
+   * @param {string} graph @param {Record<string, Handle>} feeds @returns {Record<string, Handle> | undefined}
+   */
+  runNow(graph, feeds) {
+    if (!this.recordings || pending) return undefined; // somebody may be listening to ONNX Runtime
+    this.#check();
+    const entry = this.manifest.graphs[graph];
+    const outputs = this.recordings.play(feeds, keyOf(graph, dimsByName(entry, feeds)));
+    if (outputs) this.runs += 1;
+    return outputs;
+  }
+
+  /**
    * Begin to run `first`, then `then` until the output `flag` is not 0, `limit` runs at most; as Ahead.begin of the Python package.
    * @param {string} first @param {string} then @param {Handles} feeds @param {Handles} state
    * @param {string[]} collect @param {string} flag @param {number} limit
@@ -250,7 +265,7 @@ export class Inference {
     const entry = this.manifest.graphs[graph];
     this.runs += 1;
     const dims = this.device ? dimsByName(entry, feeds) : {};
-    const key = graph + JSON.stringify(dims);
+    const key = keyOf(graph, dims);
     if (this.recordings?.suits(graph, entry, feeds)) {
       const played = await this.recordings.run(graph, entry, feeds, key, () => this.#create(graph, entry, dims, true));
       if (played) return played;
@@ -322,6 +337,11 @@ export class Inference {
       ...(this.strict ? { extra: { session: { disable_cpu_ep_fallback: "1" } } } : {}),
     };
   }
+}
+
+/** What a session or a recording is known by. @param {string} graph @param {Record<string, number>} dims */
+function keyOf(graph, dims) {
+  return graph + JSON.stringify(dims);
 }
 
 /**

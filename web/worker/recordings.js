@@ -46,8 +46,31 @@ class Recording {
 
   /** @param {Handles} feeds @returns {Promise<Handles | null>} null where the run cannot be recorded */
   async run(feeds) {
+    if (this.steps) return this.play(feeds, this.steps);
     const { device } = this.memory;
-    let encoder = device.createCommandEncoder();
+    const encoder = device.createCommandEncoder();
+    this.#feed(feeds, encoder);
+    device.queue.submit([encoder.finish()]);
+    if (this.outputs.size) this.steps = await this.#heard();
+    else if (!(await this.#record(feeds))) return null;
+    const after = device.createCommandEncoder();
+    const outputs = this.#copied(feeds, after);
+    device.queue.submit([after.finish()]);
+    return outputs;
+  }
+
+  /** A run, at once. @param {Handles} feeds @param {import("./tape.js").Step[]} steps */
+  play(feeds, steps) {
+    const encoder = this.memory.device.createCommandEncoder();
+    this.#feed(feeds, encoder);
+    play(encoder, steps);
+    const outputs = this.#copied(feeds, encoder);
+    this.memory.device.queue.submit([encoder.finish()]);
+    return outputs;
+  }
+
+  /** Bring what goes in to where it was recorded. @param {Handles} feeds @param {GPUCommandEncoder} encoder */
+  #feed(feeds, encoder) {
     for (const name of this.session.inputNames) {
       const handle = feeds[name];
       if (this.entry.in_place.includes(name) || this.fed.get(name) === handle) continue;
@@ -56,16 +79,6 @@ class Recording {
       this.fed.set(name, handle);
       copy(encoder, handle, place);
     }
-    if (this.steps) play(encoder, this.steps);
-    else {
-      device.queue.submit([encoder.finish()]);
-      if (this.outputs.size) this.steps = await this.#heard();
-      else if (!(await this.#record(feeds))) return null;
-      encoder = device.createCommandEncoder();
-    }
-    const outputs = this.#copied(feeds, encoder);
-    device.queue.submit([encoder.finish()]);
-    return outputs;
   }
 
   /** Have ONNX Runtime play it, once. */
@@ -173,6 +186,18 @@ export class Recordings {
     known.delete(key);
     await recording.close();
     return null;
+  }
+
+  /**
+   * Run a graph at once, which only one can be that was played before and changes nothing in place; -> its outputs, else undefined.
+   * @param {Handles} feeds @param {string} key of graph and dims
+   */
+  play(feeds, key) {
+    const recording = this.#homeless.get(key);
+    if (!recording?.steps) return undefined;
+    this.#homeless.delete(key); // and in again, as the latest
+    this.#homeless.set(key, recording);
+    return recording.play(feeds, recording.steps);
   }
 
   async close() {
