@@ -11,6 +11,7 @@ import { HostMemory } from "./host_memory.js";
 import { Loops } from "./loops.js";
 import { Recordings } from "./recordings.js";
 import { Cancelled, classified } from "./trouble.js";
+import { breathe, busy, exclusive } from "./turns.js";
 
 /**
  * A tensor of either memory; Python holds it and never looks inside.
@@ -50,40 +51,7 @@ export function configure(build, base, threads) {
 /** The release of ONNX Runtime. */
 export const version = ort.env.versions.web ?? ort.env.versions.common;
 
-/** @type {Promise<unknown>} */
-let tail = Promise.resolve();
-let pending = 0; // that were asked for and have not ended
-
-/**
- * Do one thing after all that was asked for before.
- * @template T
- * @param {() => Promise<T>} work
- * @returns {Promise<T>}
- */
-function exclusive(work) {
-  pending += 1;
-  const turn = tail.then(work, work).finally(() => (pending -= 1));
-  tail = turn.catch(() => undefined);
-  return turn;
-}
-
 const LOSS_MS = 200; // that a lost device is waited for, to be told
-const BREATH = 20; // ms of work in WASM after which orders are heard and canvases shown
-let breathed = 0;
-const { port1, port2 } = new MessageChannel();
-port2.start();
-
-/** Let the worker's other tasks have a turn: awaiting work in WASM alone never does. @returns {Promise<void> | undefined} */
-function breathe() {
-  if (performance.now() - breathed < BREATH) return undefined;
-  return new Promise((resolve) => {
-    port2.onmessage = () => {
-      breathed = performance.now();
-      resolve();
-    };
-    port1.postMessage(null);
-  });
-}
 
 /** Have ONNX Runtime load its WebAssembly, with some small graph. @param {Uint8Array} graph */
 export function warmUp(graph) {
@@ -181,7 +149,7 @@ export class Inference {
    * @param {string} graph @param {Record<string, Handle>} feeds @returns {Record<string, Handle> | undefined}
    */
   runNow(graph, feeds) {
-    if (!this.recordings || pending) return undefined; // somebody may be listening to ONNX Runtime
+    if (!this.recordings || busy()) return undefined; // somebody may be listening to ONNX Runtime
     this.#check();
     const entry = this.manifest.graphs[graph];
     const outputs = this.recordings.play(feeds, keyOf(graph, dimsByName(entry, feeds)));
