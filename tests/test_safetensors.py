@@ -80,11 +80,16 @@ def test_a_sound_header_of_128_bytes_is_no_pickle() -> None:
     assert data[0] == 0x80 and list(floats(data, read_header(data).tensors["x"])) == [1.0]
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_finite_check_finds_one_bad_value(bad: float) -> None:
-    assert all_finite(array("f", [3.4e38] * 1000))
-    assert not all_finite(array("f", [3.4e38] * 1000 + [bad] + [-1.0] * 10))
-    assert not all_finite(array("f", [math.inf, -math.inf]))
+@pytest.mark.parametrize("bad", [math.nan, -math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("dtype", "letter", "largest"), [("F32", "f", 3.4e38), ("F16", "e", 65504.0)])
+def test_finite_check_finds_one_bad_value(dtype: str, letter: str, largest: float, bad: float) -> None:
+    def finite(*values: float) -> bool:
+        data = write({"x": (dtype, (len(values),), struct.pack(f"<{len(values)}{letter}", *values))})
+        return all_finite(data, read_header(data).tensors["x"])
+
+    assert finite() and finite(*[largest, -largest] * 1000, 0.0, -0.0, 6e-8)
+    assert not finite(*[largest] * 1000, bad, *[-1.0] * 10)
+    assert not finite(math.inf, -math.inf)
 
 
 def test_unsupported_storage_is_refused_on_decoding() -> None:

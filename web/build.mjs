@@ -29,6 +29,7 @@ async function buildPage(out) {
   const packages = await bundle(fresh);
   await copyStatic(fresh);
   python(fresh);
+  snapshot(fresh);
   await writeFile(path.join(fresh, "LICENSES.txt"), await licences(MODULES, [...packages, "pyodide", "onnxruntime-web"]));
   const total = await list(fresh);
   await rm(out, { recursive: true, force: true });
@@ -108,6 +109,11 @@ async function copyAll(from, names, to) {
  */
 function python(out) {
   execFileSync(process.env.PYTHON ?? "python3", [path.join(WEB, "python_archive.py"), out], { stdio: "inherit" });
+}
+
+/** Python as it is when it has started. @param {string} out */
+function snapshot(out) {
+  execFileSync(process.execPath, [path.join(WEB, "python_snapshot.mjs"), out], { stdio: "inherit" });
 }
 
 /** @returns {Promise<Record<string, string>>} of this program and of what runs in the page */

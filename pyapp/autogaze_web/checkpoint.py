@@ -90,7 +90,7 @@ def open_checkpoint(files: Mapping[str, bytes]) -> Checkpoint:
     data = files[WEIGHTS]
     tensors = read_header(data, WEIGHTS).tensors
     _refuse_faults(f"does not fit {CONFIG}", list(_misfits(tensors, expected_tensors(config))))
-    _refuse_faults("is damaged", [f"{name} holds NaN or infinity" for name, info in tensors.items() if not all_finite(floats(data, info))])
+    _refuse_faults("is damaged", [f"{name} holds NaN or infinity" for name, info in tensors.items() if not all_finite(data, info)])
     return Checkpoint(config, preprocessor, data, tensors, sha256(data).hexdigest(), {name: files[name] for name in FILES})
 
 

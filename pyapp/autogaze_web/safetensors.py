@@ -29,6 +29,7 @@ MOST_NESTED = 64  # brackets in brackets, in any JSON that is read; a checkpoint
 BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)  # or a string, whose brackets do not count
 _PREFIX = 8  # bytes of the header length
 _HALVES_AT_ONCE = 65_536  # float16 values go through Python floats (32 bytes each): convert in pieces
+_NOT_FINITE = bytes(byte for byte in range(256) if byte & 0x7C == 0x7C)  # high bytes of float16 whose exponent is all ones
 _PICKLE = (
     "is a PyTorch pickle (as in .bin, .pt or .pth files), whatever its name says; pickles can run code and are never loaded here. "
     "Use a folder that has the weights as model.safetensors"
@@ -205,13 +206,16 @@ def floats(data: bytes | memoryview, info: TensorInfo) -> array[float]:
     return values
 
 
-def all_finite(values: array[float]) -> bool:
-    """Whether no value of a float32 array is NaN or infinite.
+def all_finite(data: bytes | memoryview, info: TensorInfo) -> bool:
+    """Whether no value of a tensor stored as F32 or F16 is NaN or infinite; CheckpointError for another dtype.
 
-    One sum in float64 tells: a NaN or an infinity stays in it for ever, and finite float32 values (below 2^128) cannot overflow it
-    (2^1024) with fewer than 2^896 of them.
+    Of float16 the high bytes tell, which takes a tenth of the time that the numbers take. Of float32 one sum in float64 tells: a NaN or
+    an infinity stays in it for ever, and finite float32 values (below 2^128) cannot overflow it (2^1024) with fewer than 2^896 of them.
     """
-    return math.isfinite(sum(values))
+    if info.dtype == "F16":
+        high = bytes(tensor_bytes(data, info)[1::2])
+        return len(high.translate(None, _NOT_FINITE)) == len(high)
+    return math.isfinite(sum(floats(data, info)))
 
 
 def write(tensors: Mapping[str, tuple[str, tuple[int, ...], bytes]], metadata: Mapping[str, str] | None = None) -> bytes:

@@ -4,7 +4,7 @@ import { Assets } from "./assets.js";
 import { REASONS, adapterName, findDevice } from "./gpu.js";
 import { Inference, configure, version, warmUp } from "./inference.js";
 import { withKernels } from "./kernels.js";
-import { answer, startPython } from "./python.js";
+import { PYTHON_FILES, answer, startPython } from "./python.js";
 import { DeviceLost, OutOfMemory } from "./trouble.js";
 
 /** @typedef {import("../shared/messages.js").Backend} Backend */
@@ -80,7 +80,7 @@ export class Engine {
     this.#configure(found);
     const model = this.assets.under(MODEL);
     const runtime = this.backend.build === "plain" ? "ort-wasm-simd-threaded" : `ort-wasm-simd-threaded.${this.backend.build}`;
-    this.assets.expect(["vendor/pyodide/pyodide.asm.wasm", "vendor/pyodide/python_stdlib.zip", `vendor/ort/${runtime}.wasm`, "autogaze_web.zip", ...model]);
+    this.assets.expect([...PYTHON_FILES, `vendor/ort/${runtime}.wasm`, ...model]);
     const warm = this.assets.bytes(`${MODEL}grow.onnx`).then(warmUp);
     const [python, files] = await Promise.all([startPython(this.assets), this.#read(model), warm]);
     this.python = python;

@@ -1,5 +1,6 @@
 /** Pyodide with the project's package in it, and calls into it whose errors come out as errors. */
 
+import { ENTRY, SNAPSHOT, showPackage } from "../shared/python_place.js";
 import { Fault } from "./faults.js";
 
 /** @typedef {import("pyodide").PyodideAPI} PyodideAPI */
@@ -10,8 +11,11 @@ let heap = () => 0;
 /** Bytes of Python's memory. */
 export const heapBytes = () => heap();
 
+/** What `startPython` needs, of the page's files. */
+export const PYTHON_FILES = ["vendor/pyodide/pyodide.asm.wasm", "vendor/pyodide/python_stdlib.zip", SNAPSHOT, "autogaze_web.zip"];
+
 /**
- * Start Python and import the package's doors.
+ * Start Python as the build left it (web/python_snapshot.mjs): the package's doors are imported already.
  * @param {Assets} assets
  * @returns {Promise<any>} the module autogaze_web.in_browser
  */
@@ -19,11 +23,10 @@ export async function startPython(assets) {
   const folder = new URL("vendor/pyodide/", assets.base).href;
   const { loadPyodide } = await import(/* @vite-ignore */ `${folder}pyodide.mjs`);
   /** @type {PyodideAPI} */
-  const pyodide = await loadPyodide({ indexURL: folder });
+  const pyodide = await loadPyodide({ indexURL: folder, _loadSnapshot: assets.bytes(SNAPSHOT) });
   heap = () => /** @type {any} */ (pyodide)._module.HEAPU8.length;
-  pyodide.unpackArchive(/** @type {any} */ (await assets.bytes("autogaze_web.zip")), "zip", { extractDir: "/lib/autogaze" });
-  pyodide.runPython("import sys; sys.path.insert(0, '/lib/autogaze')");
-  return pyodide.pyimport("autogaze_web.in_browser");
+  showPackage(pyodide, await assets.bytes("autogaze_web.zip")); // for what is imported later
+  return pyodide.pyimport(ENTRY);
 }
 
 /** An error that the package names, with its name. */
