@@ -17,6 +17,7 @@ const PLACE = { HOME: "/home/pyodide", USER: "web_user", LOGNAME: "web_user", PA
 function stopTheWorld() {
   Date.now = () => EPOCH;
   performance.now = () => 0;
+  process.env.TZ = "UTC"; // Python keeps the time zone
   /** @type {any} */ (nodeCrypto).randomFillSync = (/** @type {Uint8Array} */ view) => view.fill(1); // Emscripten takes it from here
 }
 
