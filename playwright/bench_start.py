@@ -7,7 +7,6 @@ page's start: ready, and the first panel of the sample clip, which is clicked as
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +16,7 @@ from time import monotonic
 
 from playwright.sync_api import Page, Playwright, sync_playwright
 
-from autogaze_web.gate.lanes import CHROMIUM
-from browsers import ROOT
+from browsers import ROOT, SANDBOX, found_chromium
 
 MOST_S = 60
 SETTLE_MS = 4000  # in which a browser writes its caches
@@ -35,10 +33,7 @@ globalThis.Worker = class extends Worker {
 
 def opening(playwright: Playwright, profile: str, address: str) -> tuple[float, float]:
     """Milliseconds from the page's start to ready and to the first panel."""
-    named = os.environ.get("AUTOGAZE_CHROMIUM")
-    chromium = next(filter(None, map(shutil.which, [named] if named else CHROMIUM)))
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    context = playwright.chromium.launch_persistent_context(profile, executable_path=chromium, args=sandbox)
+    context = playwright.chromium.launch_persistent_context(profile, executable_path=found_chromium(), args=SANDBOX)
     try:
         page = context.pages[0]
         page.add_init_script(WATCH)

@@ -19,17 +19,24 @@ TELL_OF_REFUSALS = (  # Chromium itself is silent about refusals in a worker
     " console.error(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));"
 )
 LOCAL = ("blob:", "data:", "about:")  # addresses that need no network
+NAMED = "AUTOGAZE_CHROMIUM"  # of the environment: another Chromium
+SANDBOX = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has none
+
+
+def found_chromium() -> str | None:
+    """Where Chromium is; None where there is none."""
+    named = os.environ.get(NAMED)
+    return next(filter(None, map(shutil.which, [named] if named else CHROMIUM)), None)
 
 
 @contextmanager
 def chromium(playwright: Playwright, *flags: str) -> Iterator[Browser]:
     """Chromium with these flags; the test is not run where there is none."""
-    named = os.environ.get("AUTOGAZE_CHROMIUM")
-    found = next(filter(None, map(shutil.which, [named] if named else CHROMIUM)), None)
+    found = found_chromium()
     if found is None:
+        named = os.environ.get(NAMED)
         pytest.skip(f"there is no {named or 'Chromium'}. On Debian: apt-get install chromium; else name one with AUTOGAZE_CHROMIUM.")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has none
-    browser = playwright.chromium.launch(executable_path=found, args=[*sandbox, *flags])
+    browser = playwright.chromium.launch(executable_path=found, args=[*SANDBOX, *flags])
     yield browser
     browser.close()
 

@@ -1,8 +1,8 @@
 /**
  * Recorded runs. ONNX Runtime can record what a session dispatches and play it again ("graph capture"), for a sixth of the JavaScript (and
- * once it has, we can, for less: tape.js), but only over the very buffers of the first run. So a recording has buffers of its own for what goes in and out, which is copied there and
- * back. Tensors that a graph changes in place are too large for that: they move into a home, one set of buffers that several graphs are
- * recorded over, and stay there.
+ * once it has, we can, for less: tape.js), but only over the very buffers of the first run. So a recording has buffers of its own for what
+ * goes in and out, which is copied there and back. Tensors that a graph changes in place are too large for that: they move into a home, one
+ * set of buffers that several graphs are recorded over, and stay there.
  *
  * What is recorded are dispatches. A copy from buffer to buffer is forgotten without a word (release 1.30: a Reshape whose result is an
  * output, a Scatter into a constant), so a graph that makes one while it is recorded is run as ever.

@@ -33,13 +33,12 @@ struct Uniforms {
 @group(0) @binding(5) var<uniform> uniforms: Uniforms;
 
 const H: u32 = head_size / 4; // vectors of a head
-const ACROSS: u32 = KEYS / 4; // threads beside each other, of four keys each
-const DOWN: u32 = THREADS / ACROSS; // and below each other,
+const QUADS: u32 = KEYS / 4; // threads beside each other, of four keys each
+const DOWN: u32 = THREADS / QUADS; // and below each other,
 const ROWS: u32 = 64 / DOWN; // of so many queries each
-const QUADS: u32 = KEYS / 4;
 const OUT: u32 = 64 * H / THREADS; // queries whose values a thread sums
 const VALUES: u32 = KEYS * H / THREADS; // vectors of the values that a thread brings
-const WIDE: u32 = KEYS / 4 + 1; // vectors of a row of scores or turned keys; one more than needed keeps threads off each other's banks
+const WIDE: u32 = QUADS + 1; // vectors of a row of scores or turned keys; one more than needed keeps threads off each other's banks
 
 var<workgroup> queries: array<vec4<f32>, 64 * H>;
 var<workgroup> rows: array<vec4<f32>, max(head_size * WIDE, KEYS * H)>; // keys by channel, four keys a vector; then values by key
@@ -72,8 +71,8 @@ fn main(@builtin(workgroup_id) workgroup_id: vec3<u32>, @builtin(local_invocatio
   let cache = batch_head / uniforms.n_reps * uniforms.present_sequence_length * H;
 
   // A thread scores four keys for ROWS queries, owns one query's softmax, and sums one vector of the values for OUT queries.
-  let x = local % ACROSS;
-  let y = local / ACROSS;
+  let x = local % QUADS;
+  let y = local / QUADS;
   let column = local % H;
   let group = local / H;
   @each i OUT: var sum$i = vec4<f32>(0);
